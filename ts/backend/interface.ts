@@ -1,0 +1,64 @@
+/**
+ * The seam between TypeScript and an engine: few verbs over plan text and bytes, the same for every backend. Everything above it (shapes, models, sampling options, state files) is TypeScript;
+ * everything below it (arithmetic, memory, threads) is not. Calls on one engine run in the order they were made; a caller need not await one to make the next.
+ */
+import type { PlanIssue } from "../errors.ts"
+import type { DType } from "../plan/types.ts"
+
+/** Where a tensor of a checkpoint lies. `offset` is from the start of the file. */
+export interface TensorSource { name: string; file: number; offset: number; bytes: number; dtype: DType; shape: number[] }
+/** `files` are paths (native) or bytes; `mmap: false` copies instead of mapping. */
+export interface WeightsSource { files: (string | Uint8Array)[]; tensors: TensorSource[]; mmap?: boolean }
+
+export interface EngineOptions {
+  /** "cpu" (default) or "reference" (fp64, slow on purpose). */
+  executor?: "cpu" | "reference"
+  threads?: number
+  /** Force an instruction set: "avx512" | "avx2" | "neon" | "scalar". */
+  isa?: string
+  /** "flat": no two buffers share bytes (hunting mode). */
+  memory?: "planned" | "flat"
+  /** Poison dead ranges with NaN and check 64-byte guards after every node. */
+  guard?: boolean
+  /** Keep every node's output, readable as `node.{id}.{output index}`. */
+  dump?: boolean
+}
+export interface BackendInfo { name: string; version: string; opset: string; isas: string[]; cores: number }
+export interface EngineInfo { isa: string; threads: number; bytes: { weights: number; temp: number; state: number; io: number; scratch: number } }
+
+declare const handle: unique symbol
+export type WeightsHandle = number & { [handle]: "weights" }
+export type ProgramHandle = number & { [handle]: "program" }
+export type StateHandle = number & { [handle]: "state" }
+
+export interface Backend {
+  readonly name: string
+  info(): BackendInfo
+  /** Findings of the validator; empty when the plan is good. */
+  check(plan: string): PlanIssue[]
+  open(options?: EngineOptions): Promise<Engine>
+}
+
+export interface Engine {
+  info(): EngineInfo
+  weights(source: WeightsSource): Promise<WeightsHandle>
+  /** Name of the first tensor (in order of the source) that holds a NaN or an infinity, or null. */
+  firstNonFinite(weights: WeightsHandle): Promise<string | null>
+  /** Validates, binds weights, makes derived ones, allocates `io`. `weights` may be null when the plan has none. */
+  load(plan: string, weights: WeightsHandle | null): Promise<ProgramHandle>
+  /** Zero-filled state with the layout of that program; usable with every program of equal layout. */
+  state(program: ProgramHandle): Promise<StateHandle>
+  /**
+   * Runs the nodes `steps` times. An abort is seen between nodes and rejects with the signal's reason; the state is then unspecified (the caller restores its copy).
+   * `state` is null for plans without state.
+   */
+  run(program: ProgramHandle, state: StateHandle | null, options?: { steps?: number; signal?: AbortSignal | undefined }): Promise<void>
+  copyState(to: StateHandle, from: StateHandle): Promise<void>
+  /** Bytes of a named input, output, state buffer, or with `dump` of a node's output (dense, views packed). */
+  read(target: ProgramHandle | StateHandle, name: string): Promise<Uint8Array>
+  /** `bytes` may be shorter than the buffer: a prefix is written. Copied before the call returns. */
+  write(target: ProgramHandle | StateHandle, name: string, bytes: Uint8Array): Promise<void>
+  release(handle: WeightsHandle | ProgramHandle | StateHandle): void
+  /** Drains, frees, and makes later calls reject with DisposedError. */
+  dispose(): Promise<void>
+}
