@@ -1,0 +1,60 @@
+/** `npm run build`: brings up to date what is not: declarations from `spec/`, the native module, `dist/`. */
+import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs"
+import { join } from "node:path"
+import { bin, platformName, Refusal, root, run, rustMissing, script, targetDir, tsx, work } from "./setup.ts"
+
+const library = { linux: "libstatespace_node.so", darwin: "libstatespace_node.dylib", win32: "statespace_node.dll" }
+
+/** Where the native module of this machine is looked for. */
+export const nativeFile: string = join(root, "npm", platformName(), "statespace.node")
+
+/** Newest modification below a path, in milliseconds; 0 when there is none. */
+function newest(path: string): number {
+  if (!existsSync(path)) return 0
+  const stat = statSync(path)
+  if (!stat.isDirectory()) return stat.mtimeMs
+  return Math.max(stat.mtimeMs, ...readdirSync(path).map((name) => newest(join(path, name))))
+}
+
+/** A running process may have the old file mapped, so the new one takes its name instead of its bytes. */
+function place(from: string, to: string): void {
+  if (newest(to) >= newest(from)) return
+  mkdirSync(join(to, ".."), { recursive: true })
+  copyFileSync(from, `${to}.part`)
+  renameSync(`${to}.part`, to)
+}
+
+/** Compiles the native module in a cargo profile and puts it at `to`. */
+export function buildNative(profile: "dev" | "release" | "dist", to: string): void {
+  const missing = rustMissing()
+  if (missing) throw new Refusal(missing)
+  run("cargo", ["build", "--locked", "--quiet", "-p", "statespace-node", "--profile", profile])
+  const file = library[process.platform as keyof typeof library]
+  if (!file) throw new Refusal(`No native module is built for ${process.platform}.`)
+  place(join(targetDir, profile === "dev" ? "debug" : profile, file), to)
+}
+
+export function buildDeclarations(): void {
+  tsx("scripts/gen-ops.ts")
+  tsx("scripts/gen-errors.ts")
+}
+
+/** `dist/` is emitted anew as a whole, beside the old one, so that nothing deleted survives and nobody finds half of it. */
+export function buildTypeScript(): void {
+  const dist = join(root, "dist")
+  const sources = Math.max(...["ts", "tsconfig.json", "package-lock.json"].map((path) => newest(join(root, path))))
+  if (existsSync(dist) && statSync(dist).mtimeMs > sources) return
+  const fresh = join(work, "dist")
+  rmSync(fresh, { recursive: true, force: true })
+  run(bin("tsc"), ["-p", "tsconfig.json", "--outDir", fresh])
+  rmSync(dist, { recursive: true, force: true })
+  renameSync(fresh, dist)
+}
+
+export function build(): void {
+  buildDeclarations()
+  buildNative("release", nativeFile)
+  buildTypeScript()
+}
+
+if (process.argv[1] === import.meta.filename) await script(build)

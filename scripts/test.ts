@@ -1,0 +1,118 @@
+/**
+ * `npm test`: every level from cheap to dear, ending with the line `N passed, N failed, N skipped`. `npm test -- NAME` runs the test files and tests of that name, and the Rust
+ * tests of that op or crate, against a development build. A level whose needs are missing is skipped with its reason; `STATESPACE_REQUIRE=rust,native` makes that a failure.
+ */
+import { type SpawnSyncOptions, spawn, spawnSync } from "node:child_process"
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { join } from "node:path"
+import { build, buildDeclarations, buildNative, buildTypeScript, nativeFile } from "./build.ts"
+import { bin, Refusal, root, rustMissing, script, work } from "./setup.ts"
+import type { Tally } from "./test-reporter.ts"
+
+const total: Tally = { passed: 0, failed: 0, skipped: [] }
+const required = new Set((process.env.STATESPACE_REQUIRE ?? "").split(",").filter(Boolean))
+
+function title(level: string): void {
+  process.stdout.write(`\n== ${level}\n`)
+}
+
+function skip(level: string, reason: string): void {
+  title(level)
+  if (required.has(level)) {
+    process.stdout.write(`Required by STATESPACE_REQUIRE, but: ${reason}\n`)
+    total.failed++
+  } else total.skipped.push({ name: level, reason })
+}
+
+/** A step that a level stands on; its failure is one failure, told in its own words. */
+function attempt(body: () => void): boolean {
+  try {
+    body()
+    return true
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error
+    process.stdout.write(`${error.message}\n`)
+    total.failed++
+    return false
+  }
+}
+
+function vitest(level: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): void {
+  title(level)
+  const file = join(work, "tally.json")
+  rmSync(file, { force: true })
+  const reporters = ["--reporter=default", `--reporter=${join(root, "scripts", "test-reporter.ts")}`]
+  const options: SpawnSyncOptions = {
+    cwd: root,
+    stdio: ["ignore", "inherit", "inherit"],
+    env: { ...process.env, ...env, STATESPACE_TALLY: file },
+  }
+  const { status } = spawnSync(bin("vitest"), ["run", "--passWithNoTests", ...reporters, ...args], options)
+  const tally: Tally = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : { passed: 0, failed: 0, skipped: [] }
+  total.passed += tally.passed
+  total.failed += status !== 0 && tally.failed === 0 ? 1 : tally.failed
+  total.skipped.push(...tally.skipped)
+}
+
+/** Documentation examples count as tests, which is why this is `cargo test` on every machine. */
+async function rust(args: readonly string[]): Promise<void> {
+  title("rust")
+  const child = spawn("cargo", ["test", "--locked", "--no-fail-fast", ...args], { cwd: root, stdio: ["ignore", "pipe", "inherit"] })
+  let output = ""
+  child.stdout.on("data", (piece: Buffer) => {
+    output += piece
+    process.stdout.write(piece)
+  })
+  const status = await new Promise<number | null>((resolve) => child.on("close", resolve))
+  let failed = 0
+  for (const [, passed, broken, ignored] of output.matchAll(/^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored/gm)) {
+    total.passed += Number(passed)
+    failed += Number(broken)
+    for (let i = 0; i < Number(ignored); i++) total.skipped.push({ name: "rust", reason: "a test marked #[ignore]" })
+  }
+  total.failed += status !== 0 && failed === 0 ? 1 : failed
+}
+
+async function everything(): Promise<void> {
+  vitest("house", ["test/house"])
+  const missing = rustMissing()
+  title("build")
+  const built = attempt(missing && existsSync(nativeFile) ? buildTypeScript : missing ? () => {} : build)
+  if (missing) skip("rust", missing)
+  else await rust(["--workspace"])
+  vitest("unit", ["test/unit"])
+  const absent = built && existsSync(nativeFile) ? null : (missing ?? "the native module could not be built")
+  if (absent) return skip("native", absent)
+  vitest("native", ["test/ops", "test/plan", "test/model"])
+  vitest("packaging", ["test/packaging"])
+}
+
+async function named(name: string): Promise<void> {
+  const native = join(work, "dev", "statespace.node")
+  if (!attempt(buildDeclarations) || !attempt(() => buildNative("dev", native))) return
+  const env = { STATESPACE_NATIVE: native }
+  const files = readdirSync(join(root, "test"), { recursive: true, encoding: "utf8" }).filter(
+    (file) => file.endsWith(".test.ts") && file.includes(name),
+  )
+  const isOp = existsSync(join(root, "crates", "ops", "src", name))
+  const isCrate = existsSync(join(root, "crates", name))
+  if (files.length > 0) vitest(files.join(" "), files, env)
+  if (isOp) vitest(`tests of op ${name}`, ["test/ops", "-t", name], env)
+  if (isOp) await rust(["-p", "statespace-ops", name])
+  else if (isCrate) await rust(["-p", `statespace-${name}`])
+  else if (files.length === 0) {
+    vitest(`tests named ${name}`, ["-t", name], env)
+    await rust(["--workspace", name])
+  }
+}
+
+await script(async () => {
+  const names = process.argv.slice(2)
+  if (names.length === 0) await everything()
+  for (const name of names) await named(name)
+  if (total.passed + total.failed === 0) throw new Refusal(`No test is called ${names.join(" or ")}.`)
+  if (total.skipped.length > 0) process.stdout.write("\nSkipped:\n")
+  for (const { name, reason } of total.skipped) process.stdout.write(`  ${name}: ${reason}\n`)
+  process.stdout.write(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped.length} skipped\n`)
+  if (total.failed > 0) process.exitCode = 1
+})
