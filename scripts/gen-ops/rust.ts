@@ -35,7 +35,7 @@ const attrs = (o: Op): string => !o.attrs.length ? "" : `
 /** Attributes of [\`Op::${pascal(o.name)}\`]. */
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ${pascal(o.name)}Attrs {${o.attrs.map((a) => `
-    /** \`${a.name}\`, `${a.default}` unless said otherwise. */
+    /** \`${a.name}\`, \`${a.default}\` unless said otherwise. */
     pub ${a.name}: ${type(a)},`).join("")}
 }
 

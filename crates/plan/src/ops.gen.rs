@@ -1,6 +1,6 @@
 // Written by scripts/gen-ops.ts from spec/ops.json. Do not edit.
 use crate::attrs::AttrReader;
-use crate::signature::{DType, Expr::*, Input, Output, OutputType, Rule, Signature};
+use crate::signature::{Cmp, DType, Expr::*, Input, Output, OutputType, Rule, Signature};
 
 /** Hash of the op table; a plan made with another is refused. */
 pub const OPSET: &str = "43664f3a67b8b77c";
@@ -121,7 +121,7 @@ impl To {
 /** Attributes of [`Op::Rmsnorm`]. */
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RmsnormAttrs {
-    /** `eps`, 0.00001 unless said otherwise. */
+    /** `eps`, `0.00001` unless said otherwise. */
     pub eps: f32,
 }
 
@@ -134,7 +134,7 @@ impl Default for RmsnormAttrs {
 /** Attributes of [`Op::Linear`]. */
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LinearAttrs {
-    /** `compute`, f32 unless said otherwise. */
+    /** `compute`, `f32` unless said otherwise. */
     pub compute: Compute,
 }
 
@@ -147,9 +147,9 @@ impl Default for LinearAttrs {
 /** Attributes of [`Op::Scan`]. */
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ScanAttrs {
-    /** `softplus`, true unless said otherwise. */
+    /** `softplus`, `true` unless said otherwise. */
     pub softplus: bool,
-    /** `groups`, 1 unless said otherwise. */
+    /** `groups`, `1` unless said otherwise. */
     pub groups: u32,
 }
 
@@ -162,7 +162,7 @@ impl Default for ScanAttrs {
 /** Attributes of [`Op::Cast`]. */
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CastAttrs {
-    /** `to`, f32 unless said otherwise. */
+    /** `to`, `f32` unless said otherwise. */
     pub to: To,
 }
 
@@ -175,9 +175,9 @@ impl Default for CastAttrs {
 /** Attributes of [`Op::LinearCrossEntropy`]. */
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LinearCrossEntropyAttrs {
-    /** `vocab`, 0 unless said otherwise. */
+    /** `vocab`, `0` unless said otherwise. */
     pub vocab: u32,
-    /** `compute`, f32 unless said otherwise. */
+    /** `compute`, `f32` unless said otherwise. */
     pub compute: Compute,
 }
 
@@ -190,9 +190,9 @@ impl Default for LinearCrossEntropyAttrs {
 /** Attributes of [`Op::Sample`]. */
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SampleAttrs {
-    /** `vocab`, 0 unless said otherwise. */
+    /** `vocab`, `0` unless said otherwise. */
     pub vocab: u32,
-    /** `steps`, 8 unless said otherwise. */
+    /** `steps`, `8` unless said otherwise. */
     pub steps: u32,
 }
 
@@ -297,7 +297,7 @@ static EMBED: Signature = Signature {
     ],
     inplace: &[],
     updates: &[],
-    requires: &[Rule { text: "v >= 1", left: Name("v"), cmp: ">=", right: Int(1) }],
+    requires: &[Rule { text: "v >= 1", left: Name("v"), cmp: Cmp::Ge, right: Int(1) }],
     bytes: Add(&Mul(&Mul(&Mul(&Name("b"), &Name("l")), &Name("d")), &Add(&Int(4), &Name("weight"))), &Mul(&Mul(&Name("b"), &Name("l")), &Int(4))),
     flops: Int(0),
 };
@@ -349,7 +349,7 @@ static CONV1D_SILU: Signature = Signature {
     ],
     inplace: &[],
     updates: &[3],
-    requires: &[Rule { text: "w >= 1", left: Name("w"), cmp: ">=", right: Int(1) }],
+    requires: &[Rule { text: "w >= 1", left: Name("w"), cmp: Cmp::Ge, right: Int(1) }],
     bytes: Add(&Add(&Mul(&Mul(&Mul(&Int(8), &Name("b")), &Name("l")), &Name("e")), &Mul(&Mul(&Mul(&Int(8), &Name("b")), &Sub(&Name("w"), &Int(1))), &Name("e"))), &Mul(&Mul(&Int(4), &Add(&Name("w"), &Int(1))), &Name("e"))),
     flops: Mul(&Mul(&Mul(&Name("b"), &Name("l")), &Name("e")), &Add(&Mul(&Int(2), &Name("w")), &Int(5))),
 };
@@ -372,7 +372,7 @@ static SCAN: Signature = Signature {
     ],
     inplace: &[(0, 0), (1, 0)],
     updates: &[8],
-    requires: &[Rule { text: "groups >= 1", left: Name("groups"), cmp: ">=", right: Int(1) }, Rule { text: "e % groups == 0", left: Rem(&Name("e"), &Name("groups")), cmp: "==", right: Int(0) }],
+    requires: &[Rule { text: "groups >= 1", left: Name("groups"), cmp: Cmp::Ge, right: Int(1) }, Rule { text: "e % groups == 0", left: Rem(&Name("e"), &Name("groups")), cmp: Cmp::Eq, right: Int(0) }],
     bytes: Add(&Add(&Mul(&Mul(&Mul(&Int(4), &Name("b")), &Name("l")), &Add(&Mul(&Int(4), &Name("e")), &Mul(&Mul(&Int(2), &Name("groups")), &Name("n")))), &Mul(&Mul(&Mul(&Int(8), &Name("b")), &Name("n")), &Name("e"))), &Mul(&Mul(&Int(4), &Name("n")), &Name("e"))),
     flops: Mul(&Mul(&Mul(&Name("b"), &Name("l")), &Name("e")), &Add(&Mul(&Int(7), &Name("n")), &Int(12))),
 };
@@ -464,7 +464,7 @@ static LINEAR_CROSS_ENTROPY: Signature = Signature {
     ],
     inplace: &[],
     updates: &[],
-    requires: &[Rule { text: "m >= 1", left: Name("m"), cmp: ">=", right: Int(1) }, Rule { text: "vocab <= m", left: Name("vocab"), cmp: "<=", right: Name("m") }],
+    requires: &[Rule { text: "m >= 1", left: Name("m"), cmp: Cmp::Ge, right: Int(1) }, Rule { text: "vocab <= m", left: Name("vocab"), cmp: Cmp::Le, right: Name("m") }],
     bytes: Add(&Mul(&Mul(&Name("m"), &Name("k")), &Name("weight")), &Mul(&Mul(&Mul(&Int(4), &Name("b")), &Name("l")), &Add(&Name("k"), &Int(2)))),
     flops: Mul(&Mul(&Mul(&Name("b"), &Name("l")), &Name("m")), &Add(&Mul(&Int(2), &Name("k")), &Int(4))),
 };
@@ -485,7 +485,7 @@ static SAMPLE: Signature = Signature {
     ],
     inplace: &[],
     updates: &[1, 2, 3, 6],
-    requires: &[Rule { text: "v >= 1", left: Name("v"), cmp: ">=", right: Int(1) }, Rule { text: "vocab <= v", left: Name("vocab"), cmp: "<=", right: Name("v") }, Rule { text: "steps >= 1", left: Name("steps"), cmp: ">=", right: Int(1) }],
+    requires: &[Rule { text: "v >= 1", left: Name("v"), cmp: Cmp::Ge, right: Int(1) }, Rule { text: "vocab <= v", left: Name("vocab"), cmp: Cmp::Le, right: Name("v") }, Rule { text: "steps >= 1", left: Name("steps"), cmp: Cmp::Ge, right: Int(1) }],
     bytes: Mul(&Mul(&Int(4), &Name("b")), &Name("v")),
     flops: Mul(&Mul(&Name("b"), &Name("v")), &Int(8)),
 };
