@@ -1,0 +1,37 @@
+/** How large the rooms may grow. Raising a number is a change of its own, with its reason. */
+import { expect, test } from "vitest"
+import { files, lines, sources } from "./tree.ts"
+
+function total(paths: string[]): number {
+  return paths.filter((path) => !path.includes(".gen.")).reduce((sum, path) => sum + lines(path), 0)
+}
+const ts = (...rooms: string[]): string[] => rooms.flatMap((room) => files(`ts/${room}`, ".ts"))
+
+test("graph, ops and plan stay within 2000 lines", () => {
+  expect(total(ts("graph", "ops", "plan"))).toBeLessThanOrEqual(2000)
+})
+
+test("the rest of ts stays within 3000 lines", () => {
+  const counted = new Set(ts("graph", "ops", "plan", "cli"))
+  expect(total(files("ts", ".ts").filter((path) => !counted.has(path)))).toBeLessThanOrEqual(3000)
+})
+
+test("the CLI stays within 1000 lines", () => {
+  expect(total(ts("cli"))).toBeLessThanOrEqual(1000)
+})
+
+test("crates plan and engine stay within 3000 lines", () => {
+  expect(total([...files("crates/plan", ".rs"), ...files("crates/engine", ".rs")])).toBeLessThanOrEqual(3000)
+})
+
+test("crate simd stays within 2500 lines", () => {
+  expect(total(files("crates/simd", ".rs"))).toBeLessThanOrEqual(2500)
+})
+
+test("the Node shell stays within 250 lines", () => {
+  expect(total(files("bindings/node", ".rs"))).toBeLessThanOrEqual(250)
+})
+
+test("no file is longer than 400 lines", () => {
+  expect(sources().filter((path) => lines(path) > 400)).toEqual([])
+})

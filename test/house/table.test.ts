@@ -1,0 +1,29 @@
+/** `spec/ops.json` against what is made from it and what implements it. */
+import { spawnSync } from "node:child_process"
+import { describe, expect, test } from "vitest"
+import { files, folders, json, root } from "./tree.ts"
+
+const names = json<{ ops: { name: string }[] }>("spec/ops.json").ops.map((op) => op.name)
+
+describe("generated files are fresh", () => {
+  for (const script of ["scripts/gen-ops.ts", "scripts/gen-errors.ts"]) {
+    test(script, () => {
+      const { status, stderr } = spawnSync(process.execPath, ["--import", "tsx", script, "--check"], { cwd: root, encoding: "utf8" })
+      expect(stderr).toBe("")
+      expect(status).toBe(0)
+    })
+  }
+})
+
+test("each op has its folder in crates/ops, and no folder is without an op", () => {
+  expect(folders("crates/ops/src")).toEqual([...names].sort())
+})
+
+test("each op has its file in ts/ops", () => {
+  const have = new Set(files("ts/ops", ".ts"))
+  expect(names.filter((name) => !have.has(`ts/ops/${name}.ts`))).toEqual([])
+})
+
+test("there are at most 40 ops", () => {
+  expect(names.length).toBeLessThanOrEqual(40)
+})
