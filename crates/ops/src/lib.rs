@@ -1,1 +1,20 @@
-//! Placeholder.
+//! The ops.
+#![forbid(unsafe_code)]
+
+pub mod add;
+pub mod cast;
+pub mod conv1d_silu;
+pub mod embed;
+mod math;
+pub mod philox;
+pub mod rmsnorm;
+mod rows;
+pub mod sample;
+pub mod scan;
+pub mod softplus;
+mod stored;
+pub mod sum_rows;
+pub mod transpose;
+
+pub use rows::{Mat, Rows, split};
+pub use stored::Stored;
