@@ -1,0 +1,147 @@
+/** What users get: the packed packages in an empty project, without Rust, without scripts. */
+import { type SpawnSyncReturns, spawnSync } from "node:child_process"
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { delimiter, dirname, join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { afterAll, beforeAll, expect, test } from "vitest"
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+const bin = (name: string): string => join(root, "node_modules", ".bin", name)
+const example = /```js\n([\s\S]*?)```/.exec(readFileSync(join(root, "README.md"), "utf8"))?.[1] as string
+
+let tarballs: { main: string; platform: string }
+let project: string
+
+/** A user's environment: Node, and neither Rust nor anything that points into this repository. */
+function user(command: string, args: string[], cwd: string = project): SpawnSyncReturns<string> {
+  const path = [
+    dirname(process.execPath),
+    ...(process.env.PATH ?? "").split(delimiter).filter((folder) => !existsSync(join(folder, "cargo")) && !folder.includes("node_modules")),
+  ]
+  const kept = Object.entries(process.env).filter(([name]) => !/^(STATESPACE_|npm_|NODE_|VITEST)/.test(name))
+  return spawnSync(command, args, { cwd, encoding: "utf8", input: "", env: { ...Object.fromEntries(kept), PATH: path.join(delimiter) } })
+}
+
+function succeed(command: string, args: string[], cwd?: string): string {
+  const { status, stdout, stderr } = user(command, args, cwd)
+  expect(status, `${command} ${args.join(" ")}\n${stdout}${stderr}`).toBe(0)
+  return stdout
+}
+
+function write(name: string, text: string): void {
+  writeFileSync(join(project, name), text)
+}
+
+beforeAll(() => {
+  const { status, stdout, stderr } = spawnSync(process.execPath, ["--import", "tsx", "scripts/pack.ts"], { cwd: root, encoding: "utf8" })
+  if (status !== 0) throw new Error(stderr)
+  tarballs = JSON.parse(stdout)
+  project = mkdtempSync(join(tmpdir(), "statespace-project-"))
+  write("package.json", JSON.stringify({ private: true, type: "module" }))
+  succeed("npm", ["install", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund", tarballs.main, tarballs.platform])
+}, 900_000)
+afterAll(() => rmSync(project, { recursive: true, force: true }))
+
+test("README's lines run in JavaScript", () => {
+  expect(example.trim().split("\n").filter(Boolean)).toHaveLength(6)
+  write("six.js", example)
+  expect(succeed(process.execPath, ["six.js"]).length).toBeGreaterThan(20)
+})
+
+test("README's lines compile and run in TypeScript, with neither @types/node nor skipLibCheck", () => {
+  write("six.ts", example)
+  const options = { target: "es2022", module: "nodenext", strict: true, types: [], skipLibCheck: false, outDir: "out" }
+  write("tsconfig.json", JSON.stringify({ compilerOptions: options, files: ["six.ts"] }))
+  succeed(bin("tsc"), ["-p", "."])
+  expect(succeed(process.execPath, ["out/six.js"]).length).toBeGreaterThan(20)
+})
+
+test("`await using` of a model compiles for Node 20", () => {
+  write(
+    "using.ts",
+    'import { load } from "statespace"\nawait using model = await load()\nawait using session = model.session()\nconsole.log(session.tokens)\n',
+  )
+  const options = {
+    target: "es2022",
+    lib: ["es2022", "dom"],
+    module: "nodenext",
+    strict: true,
+    types: [],
+    skipLibCheck: false,
+    outDir: "out",
+  }
+  write("tsconfig.json", JSON.stringify({ compilerOptions: options, files: ["using.ts"] }))
+  succeed(bin("tsc"), ["-p", "."])
+  expect(succeed(process.execPath, ["out/using.js"])).toBe("0\n")
+})
+
+test("selectiveScan comes from statespace/ops", () => {
+  const lines = [
+    'import { selectiveScan } from "statespace/ops"',
+    "const f = (...x) => Float32Array.of(...x)",
+    "const s = await selectiveScan({ u: { data: f(1, 2), shape: [2, 1] }, delta: { data: f(1, 1), shape: [2, 1] }, A: { data: f(-1), shape: [1, 1] },",
+    '  B: { data: f(1, 1), shape: [2, 1] }, C: { data: f(1, 1), shape: [2, 1] }, layout: "bld" })',
+    "console.log([...s.out.data])",
+  ]
+  write("scan.js", lines.join("\n"))
+  const [first, second] = JSON.parse(succeed(process.execPath, ["scan.js"]))
+  expect(first).toBeCloseTo(1, 6)
+  expect(second).toBeCloseTo(2 + Math.exp(-1), 6)
+})
+
+test("the command line works from there", () => {
+  const out = succeed(join(project, "node_modules", ".bin", "statespace"), ["generate", "The compiler will", "--max-new-tokens", "4"])
+  expect(out).toMatch(/^The compiler will.+\n$/s)
+})
+
+test("without the platform package load() says what is missing and what to do", () => {
+  const other = mkdtempSync(join(tmpdir(), "statespace-bare-"))
+  try {
+    cpSync(join(project, "node_modules"), join(other, "node_modules"), { recursive: true })
+    rmSync(join(other, "node_modules", "@statespace"), { recursive: true })
+    writeFileSync(
+      join(other, "bare.mjs"),
+      'import { load } from "statespace"\nawait load().catch((e) => console.log(e.name, e.code, e.message))\n',
+    )
+    const out = succeed(process.execPath, ["bare.mjs"], other)
+    expect(out).toMatch(/^BackendUnavailableError \w+ .*@statespace\/\w+/)
+  } finally {
+    rmSync(other, { recursive: true, force: true })
+  }
+})
+
+test("no package in the tree has an install script", () => {
+  const manifests = readdirSync(join(project, "node_modules"), { recursive: true, encoding: "utf8" }).filter((path) =>
+    path.endsWith("package.json"),
+  )
+  const scripted = manifests.filter((path) => {
+    const { scripts = {} } = JSON.parse(readFileSync(join(project, "node_modules", path), "utf8"))
+    return ["preinstall", "install", "postinstall"].some((name) => name in scripts)
+  })
+  expect(manifests.length).toBeGreaterThan(4)
+  expect(scripted).toEqual([])
+})
+
+test("everything on disk stays under 15 MB", () => {
+  const sizes = new Map<string, number>()
+  for (const path of readdirSync(join(project, "node_modules"), { recursive: true, encoding: "utf8" })) {
+    const stat = statSync(join(project, "node_modules", path))
+    const name = path
+      .split("/")
+      .slice(0, path.startsWith("@") ? 2 : 1)
+      .join("/")
+    if (stat.isFile()) sizes.set(name, (sizes.get(name) ?? 0) + stat.size)
+  }
+  const total = [...sizes.values()].reduce((a, b) => a + b, 0)
+  expect(total, JSON.stringify([...sizes])).toBeLessThan(15e6)
+})
+
+test("publint finds nothing", () => {
+  const staged = join(dirname(tarballs.main), "statespace")
+  expect(succeed(bin("publint"), ["--strict", "--pack", "false", staged], root)).toContain("All good")
+})
+
+test("arethetypeswrong finds nothing", () => {
+  expect(succeed(bin("attw"), [tarballs.main, "--profile", "esm-only", "--no-color", "--no-emoji"], root)).toContain("No problems found")
+})
