@@ -80,7 +80,9 @@ async function readIndex(folder: string): Promise<Map<string, string> | undefine
   if (index === undefined) return undefined
   const map = index.weight_map
   const fail = (reason: string): CheckpointError =>
-    new CheckpointError("CHECKPOINT_INDEX", `${path}: ${reason}.`, { fix: "Download the checkpoint again, index and all shards from one revision." })
+    new CheckpointError("CHECKPOINT_INDEX", `${path}: ${reason}.`, {
+      fix: "Download the checkpoint again, index and all shards from one revision.",
+    })
   if (!isRecord(map) || Object.keys(map).length === 0) throw fail("it has no weight_map")
   for (const [name, file] of Object.entries(map)) {
     // A name with a separator could lead out of the folder.
@@ -134,11 +136,17 @@ export function noWeights(entries: readonly string[], where: string, name: strin
   }
   const other = entries.find((entry) => /\.(gguf|onnx|safetensors)$/.test(entry))
   if (other?.endsWith(".safetensors")) {
-    return new CheckpointError("CHECKPOINT_EMPTY", `${where} has no model.safetensors but ${other}.`, { fix: `Load that file by name: ${where}/${other}.` })
+    return new CheckpointError("CHECKPOINT_EMPTY", `${where} has no model.safetensors but ${other}.`, {
+      fix: `Load that file by name: ${where}/${other}.`,
+    })
   }
-  return new CheckpointError("CHECKPOINT_EMPTY", `${where} holds no weights${other === undefined ? "" : ` but ${other}, a format that is not read`}.`, {
-    fix: "A checkpoint folder has config.json and model.safetensors.",
-  })
+  return new CheckpointError(
+    "CHECKPOINT_EMPTY",
+    `${where} holds no weights${other === undefined ? "" : ` but ${other}, a format that is not read`}.`,
+    {
+      fix: "A checkpoint folder has config.json and model.safetensors.",
+    },
+  )
 }
 
 async function readTokenizer(folder: string): Promise<Tokenizer | string> {
@@ -150,7 +158,10 @@ async function readTokenizer(folder: string): Promise<Tokenizer | string> {
   try {
     json = JSON.parse(text)
   } catch (cause) {
-    throw new TokenizerError("TOKENIZER_INVALID", `${path} is not valid JSON (${(cause as Error).message}).`, { fix: "Download the file again.", cause })
+    throw new TokenizerError("TOKENIZER_INVALID", `${path} is not valid JSON (${(cause as Error).message}).`, {
+      fix: "Download the file again.",
+      cause,
+    })
   }
   return new Tokenizer(json, config, path)
 }
@@ -159,7 +170,11 @@ async function readTokenizer(folder: string): Promise<Tokenizer | string> {
  * Reads the checkpoint at `path`, a folder in the layout of Hugging Face or one `.safetensors` file with `config.json` beside it.
  * @throws CheckpointError naming file, tensor, reason and way out; TokenizerError when there is a tokenizer.json that cannot be read.
  */
-export async function readCheckpoint(path: string, name: string = basename(resolve(path)), label: string = `folder ${path}`): Promise<Checkpoint> {
+export async function readCheckpoint(
+  path: string,
+  name: string = basename(resolve(path)),
+  label: string = `folder ${path}`,
+): Promise<Checkpoint> {
   const absolute = resolve(path)
   const found = await stat(absolute).catch((cause: unknown) => {
     throw new CheckpointError("CHECKPOINT_NOT_FOUND", `${path} does not exist (${absolute}).`, {
@@ -169,7 +184,9 @@ export async function readCheckpoint(path: string, name: string = basename(resol
   })
   const single = found.isFile()
   if (single && !absolute.endsWith(".safetensors")) {
-    throw new CheckpointError("CHECKPOINT_FORMAT", `${path} is a file but not .safetensors.`, { fix: "Pass the folder of the checkpoint, or its .safetensors file." })
+    throw new CheckpointError("CHECKPOINT_FORMAT", `${path} is a file but not .safetensors.`, {
+      fix: "Pass the folder of the checkpoint, or its .safetensors file.",
+    })
   }
   const folder = single ? dirname(absolute) : absolute
   const config = await readObject(join(folder, "config.json"), "CHECKPOINT_CONFIG")
@@ -178,7 +195,9 @@ export async function readCheckpoint(path: string, name: string = basename(resol
   const index = isThere === undefined ? await readIndex(folder) : undefined
   if (isThere === undefined && index === undefined) throw noWeights(await readdir(folder), folder, name)
   if (config === undefined) {
-    throw new CheckpointError("CHECKPOINT_CONFIG", `There is no config.json in ${folder}.`, { fix: "Put the config.json of the model beside its weights." })
+    throw new CheckpointError("CHECKPOINT_CONFIG", `There is no config.json in ${folder}.`, {
+      fix: "Put the config.json of the model beside its weights.",
+    })
   }
   const shards: [string, StoredTensor[]][] = index === undefined ? [[whole, await readTensors(whole)]] : await readShards(folder, index)
   const tensors: TensorSource[] = []

@@ -5,7 +5,8 @@ import type { ByteSource } from "./safetensors.ts"
 
 function unreadable(path: string, cause: unknown): CheckpointError {
   const code = (cause as NodeJS.ErrnoException | null)?.code
-  if (code === "ENOENT") return new CheckpointError("CHECKPOINT_NOT_FOUND", `${path} does not exist.`, { fix: "Download the checkpoint again.", cause })
+  if (code === "ENOENT")
+    return new CheckpointError("CHECKPOINT_NOT_FOUND", `${path} does not exist.`, { fix: "Download the checkpoint again.", cause })
   const fix = code === "EISDIR" ? "It must be a file, not a folder." : "Check the file and its permissions."
   return new CheckpointError("CHECKPOINT_READ", `${path} cannot be read (${code ?? String(cause)}).`, { fix, cause })
 }
@@ -15,7 +16,9 @@ async function readExactly(handle: FileHandle, path: string, offset: number, len
   for (let done = 0; done < length; ) {
     const { bytesRead } = await handle.read(bytes, done, length - done, offset + done)
     if (bytesRead === 0) {
-      throw new CheckpointError("CHECKPOINT_TRUNCATED", `${path} ended at byte ${offset + done} while it was read.`, { fix: "Download the file again." })
+      throw new CheckpointError("CHECKPOINT_TRUNCATED", `${path} ended at byte ${offset + done} while it was read.`, {
+        fix: "Download the file again.",
+      })
     }
     done += bytesRead
   }

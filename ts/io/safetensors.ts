@@ -108,7 +108,12 @@ function parseTensor(name: string, value: unknown, base: number, bufferBytes: nu
   if (!isRecord(value)) throw bad("CHECKPOINT_HEADER", file, `${at} is not described by an object`)
   const { dtype, shape, data_offsets: offsets } = value
   if (typeof dtype !== "string" || !Object.hasOwn(dtypeBits, dtype)) {
-    throw bad("CHECKPOINT_DTYPE", file, `${at} has the unknown dtype ${JSON.stringify(dtype)}`, "Convert the checkpoint to F32, BF16 or F16.")
+    throw bad(
+      "CHECKPOINT_DTYPE",
+      file,
+      `${at} has the unknown dtype ${JSON.stringify(dtype)}`,
+      "Convert the checkpoint to F32, BF16 or F16.",
+    )
   }
   if (!Array.isArray(shape) || !shape.every(isSize)) throw bad("CHECKPOINT_HEADER", file, `${at} has an invalid shape`)
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize)) {
@@ -121,7 +126,11 @@ function parseTensor(name: string, value: unknown, base: number, bufferBytes: nu
   const bytes = denseBytes(shape, dtypeBits[dtype] as number)
   if (begin > end || bytes !== end - begin) {
     const needs = bytes === undefined ? "no whole number of bytes that can be addressed" : `${bytes} bytes`
-    throw bad("CHECKPOINT_OFFSETS", file, `${at} (${dtype} [${shape}]) needs ${needs}, its data_offsets [${begin}, ${end}] hold ${end - begin}`)
+    throw bad(
+      "CHECKPOINT_OFFSETS",
+      file,
+      `${at} (${dtype} [${shape}]) needs ${needs}, its data_offsets [${begin}, ${end}] hold ${end - begin}`,
+    )
   }
   return { name, dtype, shape, offset: base + begin, bytes }
 }
@@ -173,7 +182,12 @@ export function decodeSafetensors(bytes: Uint8Array, file: string): { tensors: M
   for (const { name, dtype: stored, shape, offset, bytes: size } of table.tensors) {
     const dtype = engineDtype(stored)
     if (dtype === undefined) {
-      throw bad("CHECKPOINT_DTYPE", file, `tensor ${JSON.stringify(name)} is ${stored}, which is not supported`, "Store it as F32, BF16 or F16.")
+      throw bad(
+        "CHECKPOINT_DTYPE",
+        file,
+        `tensor ${JSON.stringify(name)} is ${stored}, which is not supported`,
+        "Store it as F32, BF16 or F16.",
+      )
     }
     tensors.set(name, { dtype, shape, data: bytes.subarray(offset, offset + size) })
   }
@@ -190,10 +204,15 @@ export function encodeSafetensors(tensors: ReadonlyMap<string, TensorData>, meta
   const byName = ([a]: [string, unknown], [b]: [string, unknown]): number => (a < b ? -1 : 1)
   const ordered = [...tensors].sort((a, b) => dtypeOrder.indexOf(a[1].dtype) - dtypeOrder.indexOf(b[1].dtype) || byName(a, b))
   // Built as text because a tensor may be called `__proto__`, or like a number, which an object would put first.
-  const entries = Object.keys(metadata).length === 0 ? [] : [`"__metadata__":${JSON.stringify(Object.fromEntries(Object.entries(metadata).sort(byName)))}`]
+  const entries =
+    Object.keys(metadata).length === 0
+      ? []
+      : [`"__metadata__":${JSON.stringify(Object.fromEntries(Object.entries(metadata).sort(byName)))}`]
   let total = 0
   for (const [name, { dtype, shape, data }] of ordered) {
-    entries.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype: storedDtypes[dtype], shape, data_offsets: [total, total + data.length] })}`)
+    entries.push(
+      `${JSON.stringify(name)}:${JSON.stringify({ dtype: storedDtypes[dtype], shape, data_offsets: [total, total + data.length] })}`,
+    )
     total += data.length
   }
   const header = new TextEncoder().encode(`{${entries.join(",")}}`)

@@ -56,16 +56,20 @@ export async function openCheckpoint(source?: string | URL, options: SourceOptio
     return readCheckpoint(join(packageRoot(), "models", embeddedName), embeddedName, taken(`embedded model ${embeddedName}`))
   }
   if (!(source instanceof URL) && (typeof source !== "string" || source === "")) {
-    throw new OptionError("OPTION_TYPE", `A model is named by a path, a URL or a hub id, not ${source === "" ? "an empty string" : typeof source}.`, {
-      fix: "Leave it out for the embedded model.",
-    })
+    throw new OptionError(
+      "OPTION_TYPE",
+      `A model is named by a path, a URL or a hub id, not ${source === "" ? "an empty string" : typeof source}.`,
+      {
+        fix: "Leave it out for the embedded model.",
+      },
+    )
   }
   const text = String(source)
   if (/^https?:/i.test(text)) {
+    const url = parseUrl(text)
     const { downloadCheckpoint } = await import("./url.ts")
-    const url = new URL(text)
-    const path = await downloadCheckpoint(url, options)
-    return readCheckpoint(path, url.pathname.split("/").filter(Boolean).at(-1) ?? url.host, taken(`URL ${text}`))
+    const label = taken(`URL ${text}`)
+    return readCheckpoint(await downloadCheckpoint(url, options), url.pathname.split("/").filter(Boolean).at(-1) ?? url.host, label)
   }
   if (/^file:/i.test(text)) {
     const path = pathOf(text)
@@ -74,9 +78,13 @@ export async function openCheckpoint(source?: string | URL, options: SourceOptio
   const id = hubId.exec(text)
   if (id === null || existsSync(text)) {
     if (id !== null && options.revision !== undefined) {
-      throw new OptionError("OPTION_RANGE", `revision "${options.revision}" was given, but ${text} is a folder here and has no revisions.`, {
-        fix: "Leave revision out, or run from a place where that folder does not exist.",
-      })
+      throw new OptionError(
+        "OPTION_RANGE",
+        `revision "${options.revision}" was given, but ${text} is a folder here and has no revisions.`,
+        {
+          fix: "Leave revision out, or run from a place where that folder does not exist.",
+        },
+      )
     }
     return readCheckpoint(text, undefined, taken(`path ${text}`))
   }
@@ -87,10 +95,21 @@ export async function openCheckpoint(source?: string | URL, options: SourceOptio
   return readCheckpoint(await downloadRepository(name, at, options), name, label)
 }
 
+function parseUrl(text: string): URL {
+  try {
+    return new URL(text)
+  } catch (cause) {
+    throw new OptionError("OPTION_RANGE", `${text} is not a valid URL.`, { fix: "Write it as https://host/folder/.", cause })
+  }
+}
+
 function pathOf(url: string): string {
   try {
     return fileURLToPath(url)
   } catch (cause) {
-    throw new CheckpointError("CHECKPOINT_NOT_FOUND", `${url} is not a file URL of this machine.`, { fix: "Write it as file:///path.", cause })
+    throw new CheckpointError("CHECKPOINT_NOT_FOUND", `${url} is not a file URL of this machine.`, {
+      fix: "Write it as file:///path.",
+      cause,
+    })
   }
 }

@@ -106,13 +106,19 @@ export class Tokenizer {
 
   /** Ids of a long text in parts whose concatenation is exactly `encode(text)`; one part where the vocabulary's rules allow no cut. */
   *encodeSlices(text: string): Generator<number[], void, undefined> {
-    const cut = /\S(?=[ \t\r\n])/g
     for (let from = 0; from < text.length; ) {
-      cut.lastIndex = from + sliceLength
-      const to = this.#sliceable && cut.test(text) ? cut.lastIndex : text.length
+      const cut = this.cut(text, from + sliceLength)
+      const to = cut < 0 ? text.length : cut
       yield this.encode(text.slice(from, to))
       from = to
     }
+  }
+
+  /** First index, not before `from`, where this text may be cut into two that are encoded on their own, or -1. */
+  cut(text: string, from: number): number {
+    const place = /\S(?=[ \t\r\n])/g
+    place.lastIndex = from
+    return this.#sliceable && place.test(text) ? place.lastIndex : -1
   }
 
   /** Text of ids. Ids from `vocabSize` on (padding of the head) have none. */
@@ -136,7 +142,9 @@ export class Tokenizer {
     return {
       push(id) {
         if (!Number.isSafeInteger(id) || id < 0) {
-          throw new OptionError("OPTION_RANGE", `A token id is a whole number from 0, not ${String(id)}.`, { fix: "Pass ids from encode() or generate()." })
+          throw new OptionError("OPTION_RANGE", `A token id is a whole number from 0, not ${String(id)}.`, {
+            fix: "Pass ids from encode() or generate().",
+          })
         }
         return skips(id) ? "" : inner.push(id)
       },

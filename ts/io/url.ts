@@ -1,0 +1,87 @@
+/**
+ * A checkpoint at an http(s) address: a folder's, or that of its `.safetensors` file. Copied into the cache file by file and asked for again by its ETag, so that an unchanged one is
+ * not downloaded twice.
+ */
+import { createHash } from "node:crypto"
+import { readFile, rename, rm, stat, writeFile } from "node:fs/promises"
+import { homedir } from "node:os"
+import { basename, join } from "node:path"
+import { HubError } from "../errors.ts"
+import { checkedFetch, intoCache, isOffline, saveResponse } from "./download.ts"
+import type { SourceOptions } from "./source.ts"
+
+/** Not the hub's cache, whose tools would take a foreign folder for a damaged repository. */
+function cacheFolder(url: URL, options: SourceOptions): string {
+  const root = options.cacheDir ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "statespace")
+  return join(root, "urls", createHash("sha256").update(url.href).digest("hex").slice(0, 24))
+}
+
+const exists = async (path: string): Promise<boolean> => (await stat(path).catch(() => undefined)) !== undefined
+
+/** Brings one file up to date; false when the server has none and it is optional. */
+async function update(url: URL, path: string, optional: boolean, options: SourceOptions): Promise<boolean> {
+  const have = await exists(path)
+  const tag = have ? await readFile(`${path}.etag`, "utf8").catch(() => "") : ""
+  const fetch = checkedFetch(url.href, options.signal)
+  let response: Response
+  try {
+    response = await fetch(url.href, { headers: tag === "" ? {} : { "if-none-match": tag } })
+  } catch (error) {
+    if (!(error instanceof HubError)) throw error
+    if (have && error.code === "HUB_UNREACHABLE") return true
+    if (!optional || error.status !== 404) throw error
+    await intoCache(path, url.href, () => rm(path, { force: true }))
+    return false
+  }
+  if (response.status === 304) return true
+  await saveResponse(response, path, basename(path), {}, options)
+  await intoCache(path, url.href, async () => {
+    await writeFile(`${path}.etag.incomplete`, response.headers.get("etag") ?? "")
+    await rename(`${path}.etag.incomplete`, `${path}.etag`)
+  })
+  return true
+}
+
+/** Files that the index of a sharded checkpoint names; what is wrong with it is told when the folder is read. */
+async function shardNames(index: string): Promise<string[]> {
+  try {
+    const { weight_map: map } = JSON.parse(await readFile(index, "utf8")) as { weight_map: Record<string, string> }
+    return [...new Set(Object.values(map))].filter((file) => /^[\w.-]+\.safetensors$/.test(file))
+  } catch {
+    return []
+  }
+}
+
+/** Downloads the checkpoint at `url` and returns its folder, or its file when the address is that of one. @throws HubError; the signal's reason when aborted */
+export async function downloadCheckpoint(url: URL, options: SourceOptions): Promise<string> {
+  const single = url.pathname.endsWith(".safetensors")
+  const base = new URL(url.href)
+  if (single) base.pathname = base.pathname.slice(0, base.pathname.lastIndexOf("/") + 1)
+  else if (!base.pathname.endsWith("/")) base.pathname += "/"
+  const weights = single ? basename(url.pathname) : "model.safetensors"
+  const folder = cacheFolder(base, options)
+  const path = single ? join(folder, weights) : folder
+  if (isOffline(options)) {
+    if (await exists(path)) return path
+    throw new HubError(
+      "HUB_OFFLINE",
+      `${url.href} is not in the cache (${folder}), and the network is off (localFilesOnly or HF_HUB_OFFLINE).`,
+      {
+        fix: "Allow the network once, or pass the folder of a checkpoint.",
+        url: url.href,
+      },
+    )
+  }
+  const get = (file: string, optional: boolean): Promise<boolean> => {
+    const from = new URL(base.href)
+    from.pathname += file
+    return update(from, join(folder, file), optional, options)
+  }
+  await get("config.json", false)
+  for (const file of ["generation_config.json", "tokenizer.json", "tokenizer_config.json"]) await get(file, true)
+  if (!(await get(weights, !single))) {
+    await get("model.safetensors.index.json", false)
+    for (const file of await shardNames(join(folder, "model.safetensors.index.json"))) await get(file, false)
+  }
+  return path
+}
