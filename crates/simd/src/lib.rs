@@ -1,1 +1,60 @@
-//! Placeholder.
+//! Vector arithmetic, written once and compiled for each instruction set.
+//!
+//! A kernel is a [`Kernel`]: a value with its operands and a method `eval` that is generic over an [`Isa`]. [`Level::run`] calls it inside
+//! a function that has the instruction set's target features, so everything marked `#[inline(always)]` below it becomes plain vector
+//! code:
+//!
+//! ```
+//! use statespace_simd::{Isa, Kernel, Level};
+//!
+//! struct Scale<'a>(f32, &'a mut [f32]);
+//!
+//! impl Kernel for Scale<'_> {
+//!     type Output = ();
+//!
+//!     #[inline(always)]
+//!     fn eval<I: Isa>(self, isa: I) {
+//!         let factor = isa.splat(self.0);
+//!         for chunk in self.1.chunks_mut(I::LANES) {
+//!             let x = isa.load_partial(chunk);
+//!             isa.store_partial(chunk, isa.mul(x, factor));
+//!         }
+//!     }
+//! }
+//!
+//! let mut x = [1.0, 2.0, 3.0];
+//! for level in Level::available() {
+//!     level.run(Scale(2.0, &mut x));
+//! }
+//! ```
+//!
+//! A value of an instruction set exists only on a CPU that has it (`Avx2::new()` is an `Option`), which is why calling one is safe. An
+//! instruction set is one file: `scalar.rs`, `avx2.rs`, `avx512.rs`, `neon.rs`. What is built on them is generic: [`math`] (exp and its kin),
+//! [`tile`] (the inner loops of matrix products). [`SharedOut`] is how threads write one result.
+//!
+//! Every result depends on the instruction set and the operands alone: reductions are trees of a fixed order.
+
+mod isa;
+mod level;
+pub mod math;
+mod scalar;
+mod shared;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+
+pub use isa::{Isa, MAX_LANES};
+pub use level::{Kernel, Level};
+pub use scalar::Scalar;
+pub use shared::SharedOut;
+
+#[cfg(target_arch = "x86_64")]
+pub use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub use avx512::Avx512;
+#[cfg(target_arch = "aarch64")]
+pub use neon::Neon;

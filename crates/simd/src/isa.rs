@@ -1,0 +1,202 @@
+//! What an instruction set has to offer.
+
+/// The most lanes any instruction set has.
+pub const MAX_LANES: usize = 16;
+
+/// An instruction set: a token that proves that the CPU has it, with vectors of f32 and what can be done to them.
+///
+/// All methods are `#[inline(always)]`; see [`Kernel`](crate::Kernel) for what that asks of callers. Lane i of a vector is element i of
+/// the slice it was loaded from. The unsafe half takes pointers of any alignment; the safe half checks lengths and calls it.
+pub trait Isa: Copy + Send + Sync + core::fmt::Debug + sealed::Sealed + 'static {
+    /// `scalar`, `avx2`, `avx512`, `neon`.
+    const NAME: &'static str;
+    /// f32 lanes of a vector: 4, 8 or 16.
+    const LANES: usize;
+    /// A vector of f32.
+    type F32: Copy;
+    /// One truth value per lane.
+    type Mask: Copy;
+
+    /// `x` in all lanes.
+    fn splat(self, x: f32) -> Self::F32;
+    /// a + b.
+    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// a − b.
+    fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// a · b.
+    fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// a / b.
+    fn div(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// a · b + c; rounded once where the CPU has it, twice in scalar code.
+    fn fma(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+    /// The smaller; unspecified when a lane is NaN.
+    fn min(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// The larger; unspecified when a lane is NaN.
+    fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// −a, also of zeros and NaN.
+    fn neg(self, a: Self::F32) -> Self::F32;
+    /// |a|.
+    fn abs(self, a: Self::F32) -> Self::F32;
+    /// √a.
+    fn sqrt(self, a: Self::F32) -> Self::F32;
+    /// The nearest integer, ties to even; |a| < 2²².
+    fn round_even(self, a: Self::F32) -> Self::F32;
+    /// a · 2ⁿ by adding to the exponent field: `n` holds integers, and a and the result are normal numbers; else unspecified.
+    fn scale_exponent(self, a: Self::F32, n: Self::F32) -> Self::F32;
+    /// a < b; false when either is NaN.
+    fn lt(self, a: Self::F32, b: Self::F32) -> Self::Mask;
+    /// `a` where the mask is true, else `b`.
+    fn select(self, mask: Self::Mask, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// The sum of the lanes, as a tree that halves the vector until one lane is left.
+    fn reduce_add(self, a: Self::F32) -> f32;
+    /// The largest lane; unspecified when one is NaN.
+    fn reduce_max(self, a: Self::F32) -> f32;
+    /// Each lane rounded to the nearest bf16, ties to even, as an f32; NaN stays NaN.
+    fn round_bf16(self, a: Self::F32) -> Self::F32;
+
+    /// Loads `LANES` f32.
+    ///
+    /// # Safety
+    /// `4 · LANES` bytes can be read at `at`, of any alignment.
+    unsafe fn load_ptr(self, at: *const f32) -> Self::F32;
+    /// Stores `LANES` f32.
+    ///
+    /// # Safety
+    /// `4 · LANES` bytes can be written at `at`, of any alignment.
+    unsafe fn store_ptr(self, at: *mut f32, a: Self::F32);
+    /// Loads and widens `LANES` bf16.
+    ///
+    /// # Safety
+    /// `2 · LANES` bytes can be read at `at`, of any alignment.
+    unsafe fn load_bf16_ptr(self, at: *const u8) -> Self::F32;
+    /// Loads and widens `LANES` f16.
+    ///
+    /// # Safety
+    /// `2 · LANES` bytes can be read at `at`, of any alignment.
+    unsafe fn load_f16_ptr(self, at: *const u8) -> Self::F32;
+    /// Rounds to the nearest bf16, ties to even, and stores `LANES` of them.
+    ///
+    /// # Safety
+    /// `2 · LANES` bytes can be written at `at`, of any alignment.
+    unsafe fn store_bf16_ptr(self, at: *mut u16, a: Self::F32);
+    /// Rounds to the nearest f16, ties to even, and stores `LANES` of them.
+    ///
+    /// # Safety
+    /// `2 · LANES` bytes can be written at `at`, of any alignment.
+    unsafe fn store_f16_ptr(self, at: *mut u16, a: Self::F32);
+
+    /// Zero in all lanes.
+    #[inline(always)]
+    fn zero(self) -> Self::F32 {
+        self.splat(0.0)
+    }
+
+    /// Loads the first `LANES` elements.
+    #[inline(always)]
+    fn load(self, from: &[f32]) -> Self::F32 {
+        assert!(from.len() >= Self::LANES);
+        // SAFETY: the length was checked.
+        unsafe { self.load_ptr(from.as_ptr()) }
+    }
+
+    /// Stores into the first `LANES` elements.
+    #[inline(always)]
+    fn store(self, to: &mut [f32], a: Self::F32) {
+        assert!(to.len() >= Self::LANES);
+        // SAFETY: the length was checked.
+        unsafe { self.store_ptr(to.as_mut_ptr(), a) }
+    }
+
+    /// Loads up to `LANES` elements; lanes past the end are zero.
+    #[inline(always)]
+    fn load_partial(self, from: &[f32]) -> Self::F32 {
+        if from.len() >= Self::LANES {
+            return self.load(from);
+        }
+        let mut padded = [0.0; MAX_LANES];
+        padded[..from.len()].copy_from_slice(from);
+        self.load(&padded)
+    }
+
+    /// Stores the first lanes, as many as there are elements, at most `LANES`.
+    #[inline(always)]
+    fn store_partial(self, to: &mut [f32], a: Self::F32) {
+        if to.len() >= Self::LANES {
+            return self.store(to, a);
+        }
+        let mut padded = [0.0; MAX_LANES];
+        self.store(&mut padded, a);
+        to.copy_from_slice(&padded[..to.len()]);
+    }
+
+    /// Loads f32 from bytes of any alignment, up to `LANES`; lanes past the end are zero.
+    #[inline(always)]
+    fn load_f32_bytes(self, from: &[u8]) -> Self::F32 {
+        if from.len() >= 4 * Self::LANES {
+            // SAFETY: the length was checked.
+            return unsafe { self.load_ptr(from.as_ptr().cast()) };
+        }
+        let mut padded = [0; 4 * MAX_LANES];
+        padded[..from.len()].copy_from_slice(from);
+        // SAFETY: the array holds `MAX_LANES` elements.
+        unsafe { self.load_ptr(padded.as_ptr().cast()) }
+    }
+
+    /// Loads and widens bf16 from bytes of any alignment, up to `LANES`; lanes past the end are zero.
+    #[inline(always)]
+    fn load_bf16(self, from: &[u8]) -> Self::F32 {
+        if from.len() >= 2 * Self::LANES {
+            // SAFETY: the length was checked.
+            return unsafe { self.load_bf16_ptr(from.as_ptr()) };
+        }
+        let mut padded = [0; 2 * MAX_LANES];
+        padded[..from.len()].copy_from_slice(from);
+        // SAFETY: the array holds `MAX_LANES` elements.
+        unsafe { self.load_bf16_ptr(padded.as_ptr()) }
+    }
+
+    /// Loads and widens f16 from bytes of any alignment, up to `LANES`; lanes past the end are zero.
+    #[inline(always)]
+    fn load_f16(self, from: &[u8]) -> Self::F32 {
+        if from.len() >= 2 * Self::LANES {
+            // SAFETY: the length was checked.
+            return unsafe { self.load_f16_ptr(from.as_ptr()) };
+        }
+        let mut padded = [0; 2 * MAX_LANES];
+        padded[..from.len()].copy_from_slice(from);
+        // SAFETY: the array holds `MAX_LANES` elements.
+        unsafe { self.load_f16_ptr(padded.as_ptr()) }
+    }
+
+    /// Rounds the first lanes to bf16 and stores their bits, as many as there are elements, at most `LANES`.
+    #[inline(always)]
+    fn store_bf16(self, to: &mut [u16], a: Self::F32) {
+        if to.len() >= Self::LANES {
+            // SAFETY: the length was checked.
+            return unsafe { self.store_bf16_ptr(to.as_mut_ptr(), a) };
+        }
+        let mut padded = [0; MAX_LANES];
+        // SAFETY: the array holds `MAX_LANES` elements.
+        unsafe { self.store_bf16_ptr(padded.as_mut_ptr(), a) };
+        to.copy_from_slice(&padded[..to.len()]);
+    }
+
+    /// Rounds the first lanes to f16 and stores their bits, as many as there are elements, at most `LANES`.
+    #[inline(always)]
+    fn store_f16(self, to: &mut [u16], a: Self::F32) {
+        if to.len() >= Self::LANES {
+            // SAFETY: the length was checked.
+            return unsafe { self.store_f16_ptr(to.as_mut_ptr(), a) };
+        }
+        let mut padded = [0; MAX_LANES];
+        // SAFETY: the array holds `MAX_LANES` elements.
+        unsafe { self.store_f16_ptr(padded.as_mut_ptr(), a) };
+        to.copy_from_slice(&padded[..to.len()]);
+    }
+}
+
+/// Kernels rely on `LANES` and on the pointer methods, so only this crate implements [`Isa`].
+pub(crate) mod sealed {
+    /// See the module.
+    pub trait Sealed {}
+}

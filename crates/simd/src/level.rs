@@ -1,0 +1,96 @@
+//! Which instruction set runs a kernel, chosen at run time.
+
+use crate::{Isa, Scalar};
+
+/// Work that is generic over the instruction set.
+///
+/// `eval` and everything it calls per element must be `#[inline(always)]`: only then is it compiled with the target features of the
+/// instruction set. A function that is not inlined, closures included, falls back to the baseline and pays a call per vector.
+pub trait Kernel {
+    /// What the work returns.
+    type Output;
+
+    /// Does the work.
+    fn eval<I: Isa>(self, isa: I) -> Self::Output;
+}
+
+/// An instruction set that this CPU has.
+#[derive(Clone, Copy, Debug)]
+pub enum Level {
+    /// Portable code, 8 lanes.
+    Scalar(Scalar),
+    /// AVX2, FMA and F16C, 8 lanes.
+    #[cfg(target_arch = "x86_64")]
+    Avx2(crate::Avx2),
+    /// AVX-512 F, BW, VL and DQ, 16 lanes.
+    #[cfg(target_arch = "x86_64")]
+    Avx512(crate::Avx512),
+    /// NEON, 4 lanes.
+    #[cfg(target_arch = "aarch64")]
+    Neon(crate::Neon),
+}
+
+impl Level {
+    /// All that this CPU has, slowest first.
+    pub fn available() -> Vec<Self> {
+        let mut levels = vec![Self::Scalar(Scalar)];
+        #[cfg(target_arch = "x86_64")]
+        {
+            levels.extend(crate::Avx2::new().map(Self::Avx2));
+            levels.extend(crate::Avx512::new().map(Self::Avx512));
+        }
+        #[cfg(target_arch = "aarch64")]
+        levels.extend(crate::Neon::new().map(Self::Neon));
+        levels
+    }
+
+    /// The fastest that this CPU has.
+    pub fn best() -> Self {
+        Self::available().pop().unwrap_or(Self::Scalar(Scalar))
+    }
+
+    /// `scalar`, `avx2`, `avx512` or `neon`.
+    pub fn name(self) -> &'static str {
+        struct Name;
+        impl Kernel for Name {
+            type Output = &'static str;
+            fn eval<I: Isa>(self, _: I) -> &'static str {
+                I::NAME
+            }
+        }
+        self.run(Name)
+    }
+
+    /// The instruction set of that name, when this CPU has it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::available().into_iter().find(|level| level.name() == name)
+    }
+
+    /// Runs `kernel` compiled for this instruction set.
+    #[inline]
+    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self {
+            Self::Scalar(isa) => kernel.eval(isa),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(isa) => isa.run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(isa) => isa.run(kernel),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(isa) => isa.run(kernel),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lead_back_to_their_levels() {
+        for level in Level::available() {
+            assert_eq!(Level::from_name(level.name()).map(Level::name), Some(level.name()));
+        }
+        assert!(Level::from_name("avx3").is_none());
+        assert_eq!(Level::available().last().map(|level| level.name()), Some(Level::best().name()));
+    }
+}
