@@ -47,7 +47,10 @@ impl Issue {
 
 /// Every code with its meaning.
 pub const CODES: &[(&str, &str)] = &[
-    ("too_long", "the text is longer than a plan may be"),
+    (
+        "too_long",
+        "the text, a string in it or a shape is longer than a plan may have",
+    ),
     (
         "malformed",
         "not JSON of the format: syntax, an unknown, missing or repeated field, a number out of range",
@@ -146,5 +149,28 @@ pub const CODES: &[(&str, &str)] = &[
     ),
 ];
 
-/// How many issues are listed; a broken plan tends to be broken everywhere.
-pub(crate) const LIMIT: usize = 100;
+/// Issues found so far. Keeps the first hundred: a broken plan tends to be broken everywhere.
+#[derive(Debug, Default)]
+pub(crate) struct Findings(Vec<Issue>);
+
+impl Findings {
+    const LIMIT: usize = 100;
+
+    pub(crate) fn push(&mut self, issue: Issue) {
+        if !self.full() {
+            self.0.push(issue);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn full(&self) -> bool {
+        self.0.len() >= Findings::LIMIT
+    }
+
+    pub(crate) fn into_vec(self) -> Vec<Issue> {
+        self.0
+    }
+}
