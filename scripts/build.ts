@@ -1,7 +1,7 @@
 /** `npm run build`: brings up to date what is not: declarations from `spec/`, the native module, `dist/`. */
 import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs"
 import { join } from "node:path"
-import { bin, platformName, Refusal, root, run, rustMissing, script, targetDir, tsx, work } from "./setup.ts"
+import { bin, locked, platformName, Refusal, root, run, rustMissing, script, targetDir, tsx, work } from "./setup.ts"
 
 const library = { linux: "libstatespace_node.so", darwin: "libstatespace_node.dylib", win32: "statespace_node.dll" }
 
@@ -28,7 +28,7 @@ function place(from: string, to: string): void {
 export function buildNative(profile: "dev" | "release" | "dist", to: string): void {
   const missing = rustMissing()
   if (missing) throw new Refusal(missing)
-  run("cargo", ["build", "--locked", "--quiet", "-p", "statespace-node", "--profile", profile])
+  run("cargo", ["build", ...locked, "--quiet", "-p", "statespace-node", "--profile", profile])
   const file = library[process.platform as keyof typeof library]
   if (!file) throw new Refusal(`No native module is built for ${process.platform}.`)
   place(join(targetDir, profile === "dev" ? "debug" : profile, file), to)

@@ -1,5 +1,5 @@
 /** `npm run check`: format, lint, types, generated files, Rust's own checks and the house rules. All are run, then the failed ones are named. */
-import { bin, Refusal, run, rustMissing, script, tsx } from "./setup.ts"
+import { bin, locked, Refusal, run, rustMissing, script, tsx } from "./setup.ts"
 
 const checks: [name: string, body: () => void][] = [
   ["generated declarations", () => tsx("scripts/gen-ops.ts", ["--check"])],
@@ -7,7 +7,7 @@ const checks: [name: string, body: () => void][] = [
   ["biome", () => run(bin("biome"), ["check", "--error-on-warnings"])],
   ["types", () => run(bin("tsc"), ["-p", "tsconfig.check.json"])],
   ["cargo fmt", () => run("cargo", ["fmt", "--all", "--check"])],
-  ["clippy", () => run("cargo", ["clippy", "--locked", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])],
+  ["clippy", () => run("cargo", ["clippy", ...locked, "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])],
   ["house", () => run(bin("vitest"), ["run", "test/house"])],
 ]
 

@@ -9,6 +9,9 @@ export const root: string = fileURLToPath(new URL("..", import.meta.url))
 export const work: string = join(root, ".work")
 export const targetDir: string = process.env.CARGO_TARGET_DIR ?? join(root, "target")
 
+/** Where changes are judged, the lock file is the truth; on a desk cargo may bring it up to date. */
+export const locked: readonly string[] = process.env.CI ? ["--locked"] : []
+
 /** A failure whose message is all that a user needs to see. */
 export class Refusal extends Error {}
 

@@ -6,7 +6,7 @@ import { type SpawnSyncOptions, spawn, spawnSync } from "node:child_process"
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { build, buildDeclarations, buildNative, buildTypeScript, nativeFile } from "./build.ts"
-import { bin, Refusal, root, rustMissing, script, work } from "./setup.ts"
+import { bin, locked, Refusal, root, rustMissing, script, work } from "./setup.ts"
 import type { Tally } from "./test-reporter.ts"
 
 const total: Tally = { passed: 0, failed: 0, skipped: [] }
@@ -57,7 +57,7 @@ function vitest(level: string, args: readonly string[], env: NodeJS.ProcessEnv =
 /** Documentation examples count as tests, which is why this is `cargo test` on every machine. */
 async function rust(args: readonly string[]): Promise<void> {
   title("rust")
-  const child = spawn("cargo", ["test", "--locked", "--no-fail-fast", ...args], { cwd: root, stdio: ["ignore", "pipe", "inherit"] })
+  const child = spawn("cargo", ["test", ...locked, "--no-fail-fast", ...args], { cwd: root, stdio: ["ignore", "pipe", "inherit"] })
   let output = ""
   child.stdout.on("data", (piece: Buffer) => {
     output += piece

@@ -61,6 +61,10 @@ export class Terminal {
   }
 }
 
+export function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`
+}
+
 /** Faint text where the stream shows it and the reader wants it (https://no-color.org). */
 export function dim(text: string, stream: { isTTY?: boolean }): string {
   return stream.isTTY && !process.env.NO_COLOR ? `\x1b[2m${text}\x1b[22m` : text
