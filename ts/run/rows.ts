@@ -1,0 +1,104 @@
+/** Generation for one prompt or a ragged batch, each on a state that is thrown away afterwards. */
+import type { StateHandle } from "../backend/interface.ts"
+import { DisposedError, OptionError } from "../errors.ts"
+import { DecodeRow, decode, Generation, markSeen } from "./decode.ts"
+import { chunkLength, type Runner } from "./runner.ts"
+import { randomSeed, resolveSampling } from "./sampling.ts"
+import type { SessionContext } from "./session.ts"
+import { StopText } from "./text.ts"
+import type { GenerateOptions, Piece, Prompt, Result } from "./types.ts"
+
+/** More rows at once gain nothing on a CPU, and each size is a program of its own. */
+const maxRows = 64
+
+/** Rows that run together: powers of two, so that few programs serve every size of batch. */
+function groupSize(runner: Runner, rows: number): number {
+  const { vocabRows } = runner.model
+  const perRow = 2 * runner.stateBytes + 16 * vocabRows
+  const affordable = Math.max(1, Math.floor(runner.memoryLimit / 2 / perRow))
+  const size = Math.min(2 ** Math.ceil(Math.log2(rows)), maxRows)
+  return affordable >= size ? size : 2 ** Math.floor(Math.log2(affordable))
+}
+
+/** Feeds all ids of each row but the last one. */
+async function prefill(runner: Runner, state: StateHandle, rows: readonly Int32Array[], signal: AbortSignal | undefined): Promise<void> {
+  const l = chunkLength(rows.length)
+  const longest = Math.max(...rows.map((ids) => ids.length)) - 1
+  for (let at = 0; at < longest; at += l) {
+    signal?.throwIfAborted()
+    await runner.chunk(
+      state,
+      rows.map((ids) => ids.slice(at, Math.max(at, Math.min(at + l, ids.length - 1)))),
+      { signal },
+    )
+  }
+}
+
+/** Pieces of all rows, group by group; fills in `rows` as they are made. */
+async function* run(
+  context: SessionContext,
+  prompts: readonly Int32Array[],
+  rows: readonly DecodeRow[],
+  sampling: ReturnType<typeof resolveSampling>,
+  options: GenerateOptions,
+): AsyncGenerator<Piece, void, undefined> {
+  const { runner, eos } = context
+  const { signal, stopOnAbort } = options
+  const size = groupSize(runner, rows.length)
+  for (let firstRow = 0; firstRow < rows.length; firstRow += size) {
+    const padding = Array.from({ length: Math.max(0, firstRow + size - rows.length) }, () => idleRow(rows[0] as DecodeRow))
+    const group = [...rows.slice(firstRow, firstRow + size), ...padding]
+    if (signal?.aborted && stopOnAbort) {
+      for (const row of group) row.finish ??= "abort"
+      continue
+    }
+    const state = await runner.newState(size)
+    try {
+      await prefill(runner, state, [...prompts.slice(firstRow, firstRow + size), ...padding.map(() => new Int32Array())], signal)
+      yield* decode({ runner, state, rows: group, sampling, eos, firstRow, signal, stopOnAbort })
+    } catch (error) {
+      if (!(signal?.aborted && stopOnAbort) || error instanceof DisposedError) throw error
+      for (const row of group) row.finish ??= "abort"
+    } finally {
+      runner.engine.release(state)
+    }
+  }
+}
+
+/** Fills a group up to its program's size and never runs. */
+function idleRow(like: DecodeRow): DecodeRow {
+  const row = new DecodeRow({ fed: 0, seed: 0n, counter: 0n, seen: new Uint8Array(like.seen.length) }, new StopText(undefined, []))
+  row.finish = "length"
+  return row
+}
+
+/** The ids of a prompt, and bos for an empty one. */
+function idsOf(context: SessionContext, prompt: Prompt): Int32Array {
+  const ids = context.reader.ids(prompt)
+  if (ids.length > 0) return ids
+  if (context.bos === undefined) {
+    throw new OptionError("PROMPT_EMPTY", "The prompt is empty, and the model has no bos_token_id to start from.", {
+      fix: "Give at least one token.",
+    })
+  }
+  return Int32Array.of(context.bos)
+}
+
+/** Continues prompts, each as if it ran alone. Options and prompts are checked at once; nothing runs before the first piece is asked for. */
+export function generateRows<R>(
+  context: SessionContext,
+  prompts: readonly Prompt[],
+  options: GenerateOptions | undefined,
+  whole: (results: Result[]) => R,
+): Generation<R> {
+  const sampling = resolveSampling(options, context.generationConfig)
+  const ids = prompts.map((prompt) => idsOf(context, prompt))
+  const rows = ids.map((row) => {
+    const seen = new Uint8Array(Math.ceil(context.runner.model.vocabRows / 8))
+    for (const id of row) markSeen(seen, id)
+    const seed = sampling.seed ?? (sampling.doSample ? randomSeed() : 0n)
+    const text = new StopText(context.stream(sampling.stop.length > 0), sampling.stop)
+    return new DecodeRow({ pending: row[row.length - 1], fed: row.length - 1, seed, counter: 0n, seen }, text)
+  })
+  return new Generation(run(context, ids, rows, sampling, options ?? {}), () => whole(rows.map((row) => row.result(sampling.doSample))))
+}

@@ -1,0 +1,228 @@
+/** One loaded checkpoint on one engine: programs by need, and the few runs that everything else is made of. */
+import { totalmem } from "node:os"
+import type { Engine, ProgramHandle, StateHandle, WeightsHandle } from "../backend/interface.ts"
+import { CheckpointError, DeviceError, MemoryLimitError } from "../errors.ts"
+import type { LanguageModel, TensorTable } from "../models/family.ts"
+import { buildProgram, type ProgramSpec } from "./programs.ts"
+import { rngRow, type Sampling, samplerRow } from "./sampling.ts"
+
+/** Positions that one run of a chunk program takes, over all its rows; more do not make the matrix products faster. */
+export const chunkRows = 512
+/** Steps that a step program can record in one run: the slots of its outputs. */
+export const maxSteps = 8
+
+/** Positions of a chunk program for b rows: memory stays about that of one row. */
+export function chunkLength(rows: number): number {
+  return Math.max(32, Math.floor(chunkRows / rows))
+}
+
+export type ChunkOutputs = Omit<Extract<ProgramSpec, { kind: "chunk" }>, "kind" | "b" | "l" | "compute">
+export interface StepOutput {
+  tokens: Int32Array
+  logprobs: Float32Array
+}
+
+/** Views bytes that came over the seam as numbers; copies only when they are misaligned. */
+function words<T>(bytes: Uint8Array, make: new (buffer: ArrayBufferLike, offset: number, length: number) => T): T {
+  const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice()
+  return new make(aligned.buffer, aligned.byteOffset, aligned.byteLength / 4)
+}
+export const asFloats = (bytes: Uint8Array): Float32Array => words(bytes, Float32Array)
+export const asInts = (bytes: Uint8Array): Int32Array => words(bytes, Int32Array)
+export const asBytes = (array: Float32Array | Int32Array | Uint32Array): Uint8Array =>
+  new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
+
+export class Runner {
+  readonly engine: Engine
+  readonly model: LanguageModel
+  readonly memoryLimit: number
+  readonly #weights: WeightsHandle
+  readonly #tensors: TensorTable
+  readonly #compute: "f32" | "bf16"
+  readonly #programs = new Map<string, Promise<ProgramHandle>>()
+
+  constructor(parts: {
+    engine: Engine
+    weights: WeightsHandle
+    model: LanguageModel
+    tensors: TensorTable
+    compute: "f32" | "bf16"
+    memoryLimit?: number | undefined
+  }) {
+    this.engine = parts.engine
+    this.#weights = parts.weights
+    this.model = parts.model
+    this.#tensors = parts.tensors
+    this.#compute = parts.compute
+    // Half of the machine: the rest belongs to the page cache that holds the weights, and to everybody else.
+    this.memoryLimit = parts.memoryLimit ?? totalmem() / 2
+  }
+
+  /** The program, traced and loaded on first use. */
+  program(spec: ProgramSpec): Promise<ProgramHandle> {
+    const key = JSON.stringify(spec)
+    let program = this.#programs.get(key)
+    if (program === undefined) {
+      program = this.#load(spec)
+      this.#programs.set(key, program)
+      program.catch(() => this.#programs.delete(key))
+    }
+    return program
+  }
+
+  async #load(spec: ProgramSpec): Promise<ProgramHandle> {
+    const plan = buildProgram(this.model, this.#tensors, { ...spec, compute: this.#compute })
+    const { temp, state, io } = plan.spaces
+    // A session keeps two states: its own and the copy it can go back to.
+    this.require(
+      [
+        ["activations", temp],
+        ["state", 2 * state],
+        ["inputs and outputs", io],
+      ],
+      `Program ${plan.name}`,
+    )
+    return this.engine.load(JSON.stringify(plan), this.#weights)
+  }
+
+  /** Size of the last axis of each output, in order of the trace. Nothing is loaded. */
+  outputWidths(spec: ProgramSpec): Map<string, number> {
+    const plan = buildProgram(this.model, this.#tensors, { ...spec, compute: this.#compute })
+    return new Map(Object.entries(plan.outputs).map(([name, id]) => [name, plan.buffers[id]?.shape.at(-1) as number]))
+  }
+
+  /** Throws MemoryLimitError unless the parts fit the limit together. Sizes in bytes. */
+  require(parts: readonly (readonly [name: string, bytes: number])[], what: string): void {
+    const needed = parts.reduce((sum, [, bytes]) => sum + bytes, 0)
+    if (needed <= this.memoryLimit) return
+    const largest = parts.reduce((a, b) => (b[1] > a[1] ? b : a))[0]
+    const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`
+    throw new MemoryLimitError(
+      "MEMORY_LIMIT",
+      `${what} needs ${mib(needed)}, most of it for ${largest}; the limit is ${mib(this.memoryLimit)}.`,
+      {
+        needed,
+        limit: this.memoryLimit,
+        largest,
+        fix: "Ask for less at once (fewer rows, logitsToKeep, a shorter input), or raise `memoryLimit` in load().",
+      },
+    )
+  }
+
+  async newState(rows: number): Promise<StateHandle> {
+    return this.engine.state(await this.program({ kind: "step", b: rows }))
+  }
+
+  /** Bytes of the state of one row, for deciding how many rows run at once. */
+  get stateBytes(): number {
+    return this.model.state.reduce((sum, { shape }) => sum + 4 * shape[0] * shape[1], 0)
+  }
+
+  /**
+   * Feeds up to `chunkLength` ids of each row and reads outputs. Everything is queued before the first await, so that another session cannot come between the writing of an input and the
+   * run that reads it.
+   */
+  async chunk<K extends string>(
+    state: StateHandle,
+    rows: readonly Int32Array[],
+    options: { outputs?: ChunkOutputs; targets?: Int32Array; read?: readonly K[]; length?: number; signal?: AbortSignal | undefined } = {},
+  ): Promise<Record<K, Uint8Array>> {
+    const b = rows.length
+    const l = options.length ?? chunkLength(b)
+    const program = await this.program({ kind: "chunk", b, l, ...options.outputs })
+    const { engine } = this
+    const tokens = new Int32Array(b * l)
+    rows.forEach((ids, row) => {
+      tokens.set(ids, row * l)
+    })
+    const pending: Promise<unknown>[] = [
+      engine.write(program, "tokens", asBytes(tokens)),
+      engine.write(state, "lens", asBytes(Int32Array.from(rows, (ids) => ids.length))),
+    ]
+    if (options.targets !== undefined) pending.push(engine.write(program, "targets", asBytes(options.targets)))
+    pending.push(engine.run(program, state, { signal: options.signal }))
+    const names = options.read ?? []
+    const reads = names.map((name) => engine.read(program, name))
+    await Promise.all([...pending, ...reads])
+    const values = await Promise.all(reads)
+    return Object.fromEntries(names.map((name, i) => [name, values[i]])) as Record<K, Uint8Array>
+  }
+
+  /** Feeds the pending token of a one-row state and returns the logits after it, [vocabSize]. */
+  async logits(state: StateHandle, token: number, signal?: AbortSignal): Promise<Float32Array> {
+    const program = await this.program({ kind: "logits", b: 1 })
+    const { engine } = this
+    const read = engine.read.bind(engine, program, "logits")
+    const all = [
+      engine.write(state, "tokens", asBytes(Int32Array.of(token))),
+      engine.write(state, "lens", asBytes(Int32Array.of(1))),
+      engine.run(program, state, { signal }),
+      read(),
+    ]
+    await Promise.all(all)
+    const logits = asFloats((await all[3]) as Uint8Array).slice(0, this.model.vocabSize)
+    if (!logits.every(Number.isFinite)) throw await this.nonFinite()
+    return logits
+  }
+
+  /** Prepares rows for `step` and `sample`. */
+  async prepare(
+    state: StateHandle,
+    sampling: Sampling,
+    rows: readonly { seed: bigint; counter: bigint; seen: Uint8Array }[],
+    eos: readonly number[],
+  ): Promise<void> {
+    const { engine } = this
+    const join = (parts: Uint8Array[]): Uint8Array => new Uint8Array(Buffer.concat(parts))
+    const eosList = new Int32Array(16).fill(-1)
+    eosList.set(eos)
+    await Promise.all([
+      engine.write(state, "sampler", join(rows.map((row) => asBytes(samplerRow(sampling, row.counter))))),
+      engine.write(state, "rng", join(rows.map((row) => asBytes(rngRow(row.seed, row.counter))))),
+      engine.write(state, "seen", join(rows.map((row) => row.seen))),
+      engine.write(state, "eos", asBytes(eosList)),
+    ])
+  }
+
+  /** Feeds each live row's pending token and draws the next one, `steps` times. Outputs are [rows, maxSteps]. */
+  async step(state: StateHandle, tokens: Int32Array, lens: Int32Array, steps: number, signal?: AbortSignal): Promise<StepOutput> {
+    const program = await this.program({ kind: "step", b: tokens.length })
+    const { engine } = this
+    return this.#drawn(program, [
+      engine.write(state, "tokens", asBytes(tokens)),
+      engine.write(state, "lens", asBytes(lens)),
+      engine.run(program, state, { steps, signal }),
+    ])
+  }
+
+  /** Draws a token from logits that are already known. */
+  async sample(state: StateHandle, logits: Float32Array, signal?: AbortSignal): Promise<StepOutput> {
+    const program = await this.program({ kind: "sample", b: 1 })
+    const { engine } = this
+    return this.#drawn(program, [
+      engine.write(program, "logits", asBytes(logits)),
+      engine.write(state, "lens", asBytes(Int32Array.of(1))),
+      engine.run(program, state, { signal }),
+    ])
+  }
+
+  async #drawn(program: ProgramHandle, queued: Promise<void>[]): Promise<StepOutput> {
+    const token = this.engine.read(program, "token")
+    const logprob = this.engine.read(program, "logprob")
+    await Promise.all([...queued, token, logprob])
+    return { tokens: asInts(await token), logprobs: asFloats(await logprob) }
+  }
+
+  /** The error for a logit that is not a number: a damaged tensor, if there is one. */
+  async nonFinite(): Promise<CheckpointError | DeviceError> {
+    const name = await this.engine.firstNonFinite(this.#weights)
+    if (name !== null) {
+      return new CheckpointError("CHECKPOINT_NON_FINITE", `The logits are not finite, and tensor ${name} holds a NaN or an infinity.`, {
+        fix: "Get the checkpoint again; this file is damaged.",
+      })
+    }
+    return new DeviceError("DEVICE_NON_FINITE", "The logits are not finite although every weight is.", {
+      fix: 'Load with compute: "f32"; if that does not help, this input overflows the model.',
+    })
+  }
+}
