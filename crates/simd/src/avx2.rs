@@ -205,7 +205,7 @@ impl Isa for Avx2 {
     #[inline(always)]
     unsafe fn store_f16_ptr(self, at: *mut u16, a: __m256) {
         // SAFETY: by the contract of the method; the store has no alignment.
-        unsafe { _mm_storeu_si128(at.cast(), _mm256_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a)) }
+        unsafe { _mm_storeu_si128(at.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(a)) }
     }
 
     #[inline(always)]
