@@ -30,7 +30,7 @@ function editDistance(a: string, b: string): number {
 }
 
 /** The known name most like `name`, or undefined when none is near. Case, `_` and `-` do not count: `max_new_tokens` is `maxNewTokens`. */
-export function nearestName(name: string, known: readonly string[]): string | undefined {
+export function nearest(name: string, known: readonly string[]): string | undefined {
   const plain = (text: string): string => text.toLowerCase().replace(/[_-]/g, "")
   let best: string | undefined
   let least = Math.max(2, Math.floor(name.length / 3)) + 1
@@ -101,9 +101,9 @@ export function checkOptions(name: string, options: unknown, table: OptionTable)
   }
   for (const [option, value] of Object.entries(options as object)) {
     if (!Object.hasOwn(table, option)) {
-      const nearest = nearestName(option, Object.keys(table))
+      const near = nearest(option, Object.keys(table))
       throw new OptionError("OPTION_UNKNOWN", `${name} has no option ${JSON.stringify(option)}.`, {
-        fix: nearest === undefined ? `Options: ${Object.keys(table).join(", ")}.` : `Did you mean ${nearest}?`,
+        fix: near === undefined ? `Options: ${Object.keys(table).join(", ")}.` : `Did you mean ${near}?`,
       })
     }
     if (value === undefined) continue

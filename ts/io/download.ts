@@ -107,7 +107,7 @@ export async function saveResponse(
     for await (const chunk of chunks) {
       loaded += chunk.length
       hash.update(chunk)
-      onProgress?.({ phase: "download", file, loaded, total: total ?? 0 })
+      onProgress?.({ phase: "download", file, loaded, total })
       yield chunk
     }
   }

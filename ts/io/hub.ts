@@ -3,6 +3,7 @@
  * API is spoken by `@huggingface/hub`, imported on first use.
  */
 import { copyFile, mkdir, readFile, rename, stat, symlink, writeFile } from "node:fs/promises"
+import { homedir } from "node:os"
 import { basename, dirname, join, relative } from "node:path"
 import { HubError, OptionError, StatespaceError } from "../errors.ts"
 import { noWeights } from "./checkpoint.ts"
@@ -50,6 +51,13 @@ async function link(blob: string, pointer: string): Promise<void> {
     await copyFile(blob, temporary)
     await rename(temporary, pointer)
   }
+}
+
+/** The caller's token, that of the environment, or the one that `hf auth login` keeps; empty when there is none. */
+async function accessToken(options: SourceOptions): Promise<string> {
+  const home = process.env.HF_HOME ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "huggingface")
+  const given = options.token ?? process.env.HF_TOKEN
+  return (given ?? (await readFile(process.env.HF_TOKEN_PATH ?? join(home, "token"), "utf8").catch(() => ""))).trim()
 }
 
 /** Commit and files of a revision as the hub has them now. */
@@ -106,7 +114,7 @@ export async function downloadRepository(name: string, revision: string, options
       },
     )
   }
-  const token = (options.token ?? process.env.HF_TOKEN ?? "").trim()
+  const token = await accessToken(options)
   const headers: Record<string, string> = token === "" ? {} : { authorization: `Bearer ${token}` }
   const fetch = checkedFetch(`${name}@${revision}`, options.signal, new URL(hubUrl).origin, headers)
   let remote: { sha: string; files: RemoteFile[] }

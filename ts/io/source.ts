@@ -7,12 +7,12 @@ import { type Checkpoint, readCheckpoint } from "./checkpoint.ts"
 
 export type { Checkpoint, UnsupportedTensor } from "./checkpoint.ts"
 
-/** What `onProgress` hears. `source` says once where the checkpoint is taken from. Sizes in bytes; `total` is 0 while unknown. */
+/** What `onProgress` hears. `source` says once where the checkpoint is taken from; sizes in bytes, `total` while it is known. */
 export interface Progress {
-  phase: "source" | "download" | "weights"
+  phase: "source" | "download"
   file: string
   loaded: number
-  total: number
+  total?: number
 }
 
 export interface SourceOptions {
@@ -49,7 +49,7 @@ export async function openCheckpoint(source?: string | URL, options: SourceOptio
   const { signal, onProgress } = options
   signal?.throwIfAborted()
   const taken = (label: string): string => {
-    onProgress?.({ phase: "source", file: label, loaded: 0, total: 0 })
+    onProgress?.({ phase: "source", file: label, loaded: 0 })
     return label
   }
   if (source === undefined) {

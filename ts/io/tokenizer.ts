@@ -104,21 +104,25 @@ export class Tokenizer {
     return this.#inner.encode(text).ids
   }
 
+  /**
+   * The first index from `from` on at which a text may be cut in two whose ids, one after the other, are those of the whole; -1 when there is none. It holds for every continuation
+   * of the text too.
+   */
+  cut(text: string, from: number): number {
+    if (!this.#sliceable) return -1
+    const boundary = /\S(?=[ \t\r\n])/g
+    boundary.lastIndex = Math.max(0, from - 1)
+    return boundary.test(text) ? boundary.lastIndex : -1
+  }
+
   /** Ids of a long text in parts whose concatenation is exactly `encode(text)`; one part where the vocabulary's rules allow no cut. */
   *encodeSlices(text: string): Generator<number[], void, undefined> {
     for (let from = 0; from < text.length; ) {
-      const cut = this.cut(text, from + sliceLength)
-      const to = cut < 0 ? text.length : cut
+      const found = this.cut(text, from + sliceLength)
+      const to = found < 0 ? text.length : found
       yield this.encode(text.slice(from, to))
       from = to
     }
-  }
-
-  /** First index, not before `from`, where this text may be cut into two that are encoded on their own, or -1. */
-  cut(text: string, from: number): number {
-    const place = /\S(?=[ \t\r\n])/g
-    place.lastIndex = from
-    return this.#sliceable && place.test(text) ? place.lastIndex : -1
   }
 
   /** Text of ids. Ids from `vocabSize` on (padding of the head) have none. */
