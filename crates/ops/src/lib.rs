@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 pub mod add;
+#[cfg(feature = "testing")]
+pub mod cases;
 pub mod cast;
 pub mod conv1d_silu;
 pub mod embed;
@@ -16,5 +18,5 @@ mod stored;
 pub mod sum_rows;
 pub mod transpose;
 
-pub use rows::{Mat, Rows, split};
-pub use stored::Stored;
+pub use rows::{Input, Mat, Rows, split};
+pub use stored::{Stored, StoredOut};

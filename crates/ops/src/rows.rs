@@ -72,6 +72,29 @@ impl<'a, T> Mat<'a, T> {
     }
 }
 
+/// An input that may share the output's memory, where the table allows the pair `inplace`.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// In memory of its own.
+    Apart(Mat<'a>),
+    /// In the output, dense: the kernel reads each element there before it writes it.
+    InPlace,
+}
+
+impl<'a> Input<'a> {
+    /// Elements `columns` of row `r`: of the input's own memory, or of `out`, which is that segment of the output.
+    #[inline(always)]
+    pub(crate) fn segment<'s>(&self, r: usize, columns: Range<usize>, out: &'s [f32]) -> &'s [f32]
+    where
+        'a: 's,
+    {
+        match self {
+            Self::Apart(mat) => &mat.data[r * mat.ld..][columns],
+            Self::InPlace => out,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

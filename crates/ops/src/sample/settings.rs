@@ -32,6 +32,11 @@ impl Settings {
         }
     }
 
+    /// True when the scores are the logits and the first maximum is chosen.
+    pub fn is_plain(&self, rng: [u32; 4]) -> bool {
+        !self.sampling && self.penalty == 1.0 && counter(rng) as f64 >= self.min_counter
+    }
+
     /// Applies the processors and the temperature, in place: all that is done to a score before any is dropped.
     pub fn adjust(&self, scores: &mut [f64], seen: &[u8], eos: &[i32], counter: u64) {
         if self.penalty != 1.0 {

@@ -10,6 +10,56 @@
 //! A is discretized exactly, B by Euler's rule, as in the released models. B and C are shared by the `e / groups` channels of a group:
 //! channel c reads columns `c / (e/groups) · n ..` of their rows. Channels are innermost everywhere.
 
+mod exp2;
 mod reference;
+mod tile;
 
 pub use reference::{Reference, reference};
+
+use statespace_simd::{Level, SharedOut};
+
+use crate::rows::{Input, Mat, Rows};
+
+/// Operands that are only read.
+#[derive(Clone, Copy, Debug)]
+pub struct Scan<'a> {
+    /// Rows; `state` stops at the last valid one.
+    pub rows: Rows<'a>,
+    /// Channels.
+    pub e: usize,
+    /// State size.
+    pub n: usize,
+    /// Groups of channels that share B and C; divides `e`.
+    pub groups: usize,
+    /// Δ = softplus(s), else Δ = s.
+    pub softplus: bool,
+    /// (b, l, e).
+    pub u: Input<'a>,
+    /// (b, l, e), before bias and softplus.
+    pub dt: Input<'a>,
+    /// A, (n, e).
+    pub a: &'a [f32],
+    /// B, (b, l, groups·n).
+    pub b: Mat<'a>,
+    /// C, (b, l, groups·n).
+    pub c: Mat<'a>,
+    /// D, (e).
+    pub d: Option<&'a [f32]>,
+    /// The gate, (b, l, e).
+    pub z: Option<Mat<'a>>,
+    /// (e).
+    pub dt_bias: Option<&'a [f32]>,
+}
+
+/// Floats of scratch that each part needs.
+pub fn scratch(n: usize) -> usize {
+    tile::scratch(n)
+}
+
+impl Scan<'_> {
+    /// Runs this part of the channels: writes its part of `y` (b, l, e) and updates its part of `state` (b, n, e). `scratch` holds at least
+    /// [`scratch`]`(n)` floats.
+    pub fn run(&self, level: Level, part: usize, parts: usize, state: SharedOut, y: SharedOut, scratch: &mut [f32]) {
+        level.run(tile::Part { op: self, part, parts, state, y, scratch });
+    }
+}
