@@ -16,9 +16,7 @@ const { out } = await selectiveScan({
   C: { data: ones, shape: [length, 1] },
   layout: "bld",
 })
+const column = (/** @type {number | undefined} */ x) => (x ?? 0).toFixed(3).padStart(6)
 for (let t = 0; t < length; t++) {
-  const kept = (out.data[t] ?? 0) / 20
-  console.log(
-    `t ${String(t).padStart(2)}  Δ ${String(delta[t]).padStart(2)}  input ${(u[t] ?? 0).toFixed(3).padStart(6)}  remembered ${kept.toFixed(3).padStart(6)}`,
-  )
+  console.log(`t ${String(t).padStart(2)}   Δ ${column(delta[t])}   input ${column(u[t])}   remembered ${column((out.data[t] ?? 0) / 20)}`)
 }

@@ -23,7 +23,10 @@ const reduced = table.ops.map(({ name, inputs, outputs, attrs, inplace, updates 
 const opset = createHash("sha256").update(canonical(reduced)).digest("hex").slice(0, 16)
 
 const stale: string[] = []
-for (const [path, text] of [["ts/ops/ops.gen.ts", typescript(table.ops, opset)], ["crates/plan/src/ops.gen.rs", rust(table.ops, opset)]] as const) {
+for (const [path, text] of [
+  ["ts/ops/ops.gen.ts", typescript(table.ops, opset)],
+  ["crates/plan/src/ops.gen.rs", rust(table.ops, opset)],
+] as const) {
   const url = new URL(path, root)
   const old = existsSync(url) ? readFileSync(url, "utf8") : ""
   if (old === text) continue
@@ -31,7 +34,9 @@ for (const [path, text] of [["ts/ops/ops.gen.ts", typescript(table.ops, opset)],
   else {
     const [was, is] = [old.split("\n"), text.split("\n")]
     const line = is.findIndex((l, i) => l !== was[i])
-    stale.push(`${path} is stale: line ${line + 1} is ${JSON.stringify(was[line])}, should be ${JSON.stringify(is[line])}. Run: npx tsx scripts/gen-ops.ts`)
+    stale.push(
+      `${path} is stale: line ${line + 1} is ${JSON.stringify(was[line])}, should be ${JSON.stringify(is[line])}. Run: npx tsx scripts/gen-ops.ts`,
+    )
   }
 }
 if (stale.length) {

@@ -1,6 +1,6 @@
 /**
- * `npm run test:neon`: the tests of crates simd and ops on 64-bit Arm, under qemu. With rustup's aarch64 target installed it is used; otherwise Debian's cross-capable compiler builds
- * the standard library too.
+ * `npm run test:neon`: the tests of crates simd and ops on 64-bit Arm, under qemu. With rustup's aarch64 target installed it is used;
+ * otherwise Debian's cross-capable compiler builds the standard library too.
  */
 import { spawnSync } from "node:child_process"
 import { existsSync } from "node:fs"

@@ -49,7 +49,8 @@ export function bin(name: string): string {
 }
 
 /**
- * Brings Debian packages: by apt when root, saying so; otherwise returns the sentence that tells the reader what to type. Returns null once they are there.
+ * Brings Debian packages: by apt when root, saying so; otherwise returns the sentence that tells the reader what to type. Returns null once
+ * they are there.
  */
 export function aptInstall(packages: readonly string[], why: string): string | null {
   const missing = packages.filter((name) => spawnSync("dpkg", ["-s", name], { stdio: "ignore" }).status !== 0)

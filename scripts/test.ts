@@ -1,6 +1,7 @@
 /**
- * `npm test`: every level from cheap to dear, ending with the line `N passed, N failed, N skipped`. `npm test -- NAME` runs the test files and tests of that name, and the Rust
- * tests of that op or crate, against a development build. A level whose needs are missing is skipped with its reason; `STATESPACE_REQUIRE=rust,native` makes that a failure.
+ * `npm test`: every level from cheap to dear, ending with the line `N passed, N failed, N skipped`. `npm test -- NAME` runs the test files
+ * and tests of that name, and the Rust tests of that op or crate, against a development build. A level whose needs are missing is skipped
+ * with its reason; `STATESPACE_REQUIRE=rust,native` makes that a failure.
  */
 import { type SpawnSyncOptions, spawn, spawnSync } from "node:child_process"
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs"

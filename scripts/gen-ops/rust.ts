@@ -12,14 +12,19 @@ const dtype = (d: string): string => `DType::${pascal(d)}`
 const doc = (text: string): string => text.replace(/[[\]]/g, "\\$&")
 const type = (a: Attr): string => (a.type === "enum" ? pascal(a.name) : a.type)
 const value = (a: Attr): string => (a.type === "enum" ? `${pascal(a.name)}::${pascal(String(a.default))}` : String(a.default))
-const read = (a: Attr): string => (a.type === "enum" ? `r.choice("${a.name}", ${pascal(a.name)}::ALL, ${pascal(a.name)}::name)` : `r.${a.type}("${a.name}")`)
+const read = (a: Attr): string =>
+  a.type === "enum" ? `r.choice("${a.name}", ${pascal(a.name)}::ALL, ${pascal(a.name)}::name)` : `r.${a.type}("${a.name}")`
 
 const choice = (a: Attr): string => `
 /** The values of the attribute \`${a.name}\`. */
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ${pascal(a.name)} {${(a.values ?? []).map((v) => `
+pub enum ${pascal(a.name)} {${(a.values ?? [])
+  .map(
+    (v) => `
     /** \`${v}\` */
-    ${pascal(v)},`).join("")}
+    ${pascal(v)},`,
+  )
+  .join("")}
 }
 
 impl ${pascal(a.name)} {
@@ -31,12 +36,19 @@ impl ${pascal(a.name)} {
     }
 }
 `
-const attrs = (o: Op): string => !o.attrs.length ? "" : `
+const attrs = (o: Op): string =>
+  !o.attrs.length
+    ? ""
+    : `
 /** Attributes of [\`Op::${pascal(o.name)}\`]. */
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ${pascal(o.name)}Attrs {${o.attrs.map((a) => `
+pub struct ${pascal(o.name)}Attrs {${o.attrs
+        .map(
+          (a) => `
     /** \`${a.name}\`, \`${a.default}\` unless said otherwise. */
-    pub ${a.name}: ${type(a)},`).join("")}
+    pub ${a.name}: ${type(a)},`,
+        )
+        .join("")}
 }
 
 impl Default for ${pascal(o.name)}Attrs {
@@ -49,18 +61,28 @@ const signature = (o: Op): string => {
   const tensor = (list: { name: string }[], name: string): number => list.findIndex((t) => t.name === name)
   return `
 static ${o.name.toUpperCase()}: Signature = Signature {
-    inputs: &[${o.inputs.map((i) => `
-        Input { name: "${i.name}", shape: ${shape(i.shape)}, dtypes: &[${i.dtypes.map(dtype).join(", ")}], optional: ${!!i.optional}, ld: ${!!i.ld} },`).join("")}
+    inputs: &[${o.inputs
+      .map(
+        (i) => `
+        Input { name: "${i.name}", shape: ${shape(i.shape)}, dtypes: &[${i.dtypes.map(dtype).join(", ")}], optional: ${!!i.optional}, ld: ${!!i.ld} },`,
+      )
+      .join("")}
     ],
-    outputs: &[${o.outputs.map((t) => `
-        Output { name: "${t.name}", shape: ${shape(t.shape)}, dtype: ${t.dtype.startsWith("attr:") ? `OutputType::Attr("${t.dtype.slice(5)}")` : `OutputType::Is(${dtype(t.dtype)})`} },`).join("")}
+    outputs: &[${o.outputs
+      .map(
+        (t) => `
+        Output { name: "${t.name}", shape: ${shape(t.shape)}, dtype: ${t.dtype.startsWith("attr:") ? `OutputType::Attr("${t.dtype.slice(5)}")` : `OutputType::Is(${dtype(t.dtype)})`} },`,
+      )
+      .join("")}
     ],
     inplace: &[${o.inplace.map(([i, t]) => `(${tensor(o.inputs, i)}, ${tensor(o.outputs, t)})`).join(", ")}],
     updates: &[${o.updates.map((i) => tensor(o.inputs, i)).join(", ")}],
-    requires: &[${(o.requires ?? []).map((r) => {
-      const { left, cmp, right } = rule(r)
-      return `Rule { text: "${r}", left: ${expr(left)}, cmp: Cmp::${cmp === ">=" ? "Ge" : cmp === "<=" ? "Le" : "Eq"}, right: ${expr(right)} }`
-    }).join(", ")}],
+    requires: &[${(o.requires ?? [])
+      .map((r) => {
+        const { left, cmp, right } = rule(r)
+        return `Rule { text: "${r}", left: ${expr(left)}, cmp: Cmp::${cmp === ">=" ? "Ge" : cmp === "<=" ? "Le" : "Eq"}, right: ${expr(right)} }`
+      })
+      .join(", ")}],
     bytes: ${expr(parse(o.bytes))},
     flops: ${expr(parse(o.flops))},
 };
@@ -114,10 +136,17 @@ ${perOp((o) => `    /** Of [\`Op::${pascal(o.name)}\`]. */\n    ${pascal(o.name)
 impl Attrs {
     pub(crate) fn read(op: Op, r: &mut AttrReader<'_>) -> Option<Attrs> {
         Some(match op {
-${perOp((o) => `            Op::${pascal(o.name)} => ${o.attrs.length ? `{
+${perOp(
+  (o) =>
+    `            Op::${pascal(o.name)} => ${
+      o.attrs.length
+        ? `{
                 let (${o.attrs.map((a) => a.name).join(", ")},) = (${o.attrs.map(read).join(", ")},);
                 Attrs::${pascal(o.name)}(${pascal(o.name)}Attrs { ${o.attrs.map((a) => `${a.name}: ${a.name}?`).join(", ")} })
-            }` : `Attrs::${pascal(o.name)},`}\n`)}        })
+            }`
+        : `Attrs::${pascal(o.name)},`
+    }\n`,
+)}        })
     }
 
     /** The integer attributes, which shapes may name. */
@@ -125,7 +154,9 @@ ${perOp((o) => `            Op::${pascal(o.name)} => ${o.attrs.length ? `{
         match self {
 ${perOp((o) => {
   const ints = o.attrs.filter((a) => a.type === "u32")
-  return ints.length ? `            Attrs::${pascal(o.name)}(a) => vec![${ints.map((a) => `("${a.name}", u64::from(a.${a.name}))`).join(", ")}],\n` : ""
+  return ints.length
+    ? `            Attrs::${pascal(o.name)}(a) => vec![${ints.map((a) => `("${a.name}", u64::from(a.${a.name}))`).join(", ")}],\n`
+    : ""
 })}            _ => Vec::new(),
         }
     }

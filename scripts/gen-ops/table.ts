@@ -1,10 +1,33 @@
 /** The rows of `spec/ops.json` and the little arithmetic that its shapes, costs and rules are written in. */
-export interface Input { name: string; shape: string[]; dtypes: string[]; optional?: boolean; ld?: boolean }
-export interface Output { name: string; shape: string[]; dtype: string }
-export interface Attr { name: string; type: "f32" | "u32" | "bool" | "enum"; values?: string[]; default: number | boolean | string }
+export interface Input {
+  name: string
+  shape: string[]
+  dtypes: string[]
+  optional?: boolean
+  ld?: boolean
+}
+export interface Output {
+  name: string
+  shape: string[]
+  dtype: string
+}
+export interface Attr {
+  name: string
+  type: "f32" | "u32" | "bool" | "enum"
+  values?: string[]
+  default: number | boolean | string
+}
 export interface Op {
-  name: string; doc: string; inputs: Input[]; outputs: Output[]; attrs: Attr[]; inplace: [string, string][]; updates: string[]
-  requires?: string[]; bytes: string; flops: string
+  name: string
+  doc: string
+  inputs: Input[]
+  outputs: Output[]
+  attrs: Attr[]
+  inplace: [string, string][]
+  updates: string[]
+  requires?: string[]
+  bytes: string
+  flops: string
 }
 export type Expr = { int: number } | { name: string } | { op: string; a: Expr; b: Expr }
 
@@ -47,15 +70,26 @@ export function rule(text: string): { left: Expr; cmp: string; right: Expr } {
 
 /** Every name of an expression must be bound: by a bare symbol of an input's shape, a u32 attribute, or (in `bytes`) as an element size. */
 export function verify(op: Op): void {
-  const bound = new Set([...op.inputs.filter((i) => !i.optional).flatMap((i) => i.shape), ...op.attrs.filter((a) => a.type === "u32").map((a) => a.name)])
+  const bound = new Set([
+    ...op.inputs.filter((i) => !i.optional).flatMap((i) => i.shape),
+    ...op.attrs.filter((a) => a.type === "u32").map((a) => a.name),
+  ])
   const tensors = [...op.inputs, ...op.outputs].map((t) => t.name)
   const need = (texts: Expr[], known: Set<string>): void => {
-    for (const name of texts.flatMap(names)) if (!known.has(name)) throw new Error(`spec/ops.json: ${op.name} uses "${name}", which nothing binds`)
+    for (const name of texts.flatMap(names))
+      if (!known.has(name)) throw new Error(`spec/ops.json: ${op.name} uses "${name}", which nothing binds`)
   }
   for (const name of tensors) if (bound.has(name)) throw new Error(`spec/ops.json: ${op.name} has a symbol and a tensor named "${name}"`)
-  need([...op.inputs, ...op.outputs].flatMap((t) => t.shape.map(parse)), bound)
-  need((op.requires ?? []).flatMap((r) => [rule(r).left, rule(r).right]), bound)
+  need(
+    [...op.inputs, ...op.outputs].flatMap((t) => t.shape.map(parse)),
+    bound,
+  )
+  need(
+    (op.requires ?? []).flatMap((r) => [rule(r).left, rule(r).right]),
+    bound,
+  )
   need([parse(op.flops), parse(op.bytes)], new Set([...bound, ...tensors]))
-  for (const name of [...op.updates, ...op.inplace.flat()]) if (!tensors.includes(name)) throw new Error(`spec/ops.json: ${op.name} has no "${name}"`)
+  for (const name of [...op.updates, ...op.inplace.flat()])
+    if (!tensors.includes(name)) throw new Error(`spec/ops.json: ${op.name} has no "${name}"`)
 }
 export const pascal = (name: string): string => name.replace(/(?:^|_)(\w)/g, (_, c: string) => c.toUpperCase())

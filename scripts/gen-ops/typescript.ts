@@ -15,21 +15,35 @@ const shapeFn = (s: string[]): string => `(d) => [${s.map((x) => ts(parse(x))).j
 const tsAttr = (a: Attr): string => (a.type === "enum" ? union(a.values ?? []) : a.type === "bool" ? "boolean" : "number")
 const tsOp = (o: Op): string => `  ${o.name}: {
     name: "${o.name}",
-    inputs: [${o.inputs.map((i) => `
-      { name: "${i.name}", shape: ${JSON.stringify(i.shape)}, dims: ${shapeFn(i.shape)}, dtypes: ${JSON.stringify(i.dtypes)}, optional: ${!!i.optional}, ld: ${!!i.ld} },`).join("")}
+    inputs: [${o.inputs
+      .map(
+        (i) => `
+      { name: "${i.name}", shape: ${JSON.stringify(i.shape)}, dims: ${shapeFn(i.shape)}, dtypes: ${JSON.stringify(i.dtypes)}, optional: ${!!i.optional}, ld: ${!!i.ld} },`,
+      )
+      .join("")}
     ],
-    outputs: [${o.outputs.map((t) => `
-      { name: "${t.name}", shape: ${JSON.stringify(t.shape)}, dims: ${shapeFn(t.shape)}, dtype: "${t.dtype}" },`).join("")}
+    outputs: [${o.outputs
+      .map(
+        (t) => `
+      { name: "${t.name}", shape: ${JSON.stringify(t.shape)}, dims: ${shapeFn(t.shape)}, dtype: "${t.dtype}" },`,
+      )
+      .join("")}
     ],
-    attrs: [${o.attrs.map((a) => `
-      { name: "${a.name}", type: "${a.type}", ${a.values ? `values: ${JSON.stringify(a.values)}, ` : ""}default: ${JSON.stringify(a.default)} },`).join("")}
+    attrs: [${o.attrs
+      .map(
+        (a) => `
+      { name: "${a.name}", type: "${a.type}", ${a.values ? `values: ${JSON.stringify(a.values)}, ` : ""}default: ${JSON.stringify(a.default)} },`,
+      )
+      .join("")}
     ],
     inplace: ${JSON.stringify(o.inplace)},
     updates: ${JSON.stringify(o.updates)},
-    requires: [${(o.requires ?? []).map((r) => {
-      const { left, cmp, right } = rule(r)
-      return `{ text: "${r}", holds: (d) => ${ts(left)} ${cmp === "==" ? "===" : cmp} ${ts(right)} }`
-    }).join(", ")}],
+    requires: [${(o.requires ?? [])
+      .map((r) => {
+        const { left, cmp, right } = rule(r)
+        return `{ text: "${r}", holds: (d) => ${ts(left)} ${cmp === "==" ? "===" : cmp} ${ts(right)} }`
+      })
+      .join(", ")}],
     bytes: ${fn(parse(o.bytes))},
     flops: ${fn(parse(o.flops))},
   },
@@ -46,12 +60,14 @@ export const opset: string = "${opset}"
 
 export type OpName = ${union(ops.map((o) => o.name))}
 
-${perOp((o) => `/** ${o.doc} */
+${perOp(
+  (o) => `/** ${o.doc} */
 export interface ${pascal(o.name)}Attrs {${o.attrs.length ? ` ${o.attrs.map((a) => `${a.name}: ${tsAttr(a)}`).join("; ")} ` : ""}}
 export type ${pascal(o.name)}Input = ${union(o.inputs.map((i) => i.name))}
 export type ${pascal(o.name)}Output = ${union(o.outputs.map((i) => i.name))}
 
-`)}/** Types by op name. */
+`,
+)}/** Types by op name. */
 export interface AttrsOf { ${ops.map((o) => `${o.name}: ${pascal(o.name)}Attrs`).join("; ")} }
 export interface InputsOf { ${ops.map((o) => `${o.name}: ${pascal(o.name)}Input`).join("; ")} }
 export interface OutputsOf { ${ops.map((o) => `${o.name}: ${pascal(o.name)}Output`).join("; ")} }

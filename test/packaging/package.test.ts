@@ -79,10 +79,10 @@ test("`await using` of a model compiles for Node 20", () => {
 test("selectiveScan comes from statespace/ops", () => {
   const lines = [
     'import { selectiveScan } from "statespace/ops"',
-    "const f = (...x) => Float32Array.of(...x)",
-    "const s = await selectiveScan({ u: { data: f(1, 2), shape: [2, 1] }, delta: { data: f(1, 1), shape: [2, 1] }, A: { data: f(-1), shape: [1, 1] },",
-    '  B: { data: f(1, 1), shape: [2, 1] }, C: { data: f(1, 1), shape: [2, 1] }, layout: "bld" })',
-    "console.log([...s.out.data])",
+    "const a = (data, ...shape) => ({ data: Float32Array.from(data), shape })",
+    "const [delta, B, C] = [a([1, 1], 2, 1), a([1, 1], 2, 1), a([1, 1], 2, 1)]",
+    'const { out } = await selectiveScan({ u: a([1, 2], 2, 1), delta, A: a([-1], 1, 1), B, C, layout: "bld" })',
+    "console.log(JSON.stringify([...out.data]))",
   ]
   write("scan.js", lines.join("\n"))
   const [first, second] = JSON.parse(succeed(process.execPath, ["scan.js"]))

@@ -1,4 +1,7 @@
-/** From words to typed flags. cac finds commands and options; values are read from the raw words, since its parser turns `--stop "\n"` into the number 0. */
+/**
+ * From words to typed flags. cac finds commands and options; values are read from the raw words, since its parser turns `--stop "\n"` into
+ * the number 0.
+ */
 import type { CAC, Command } from "cac"
 import { nearest } from "../options.ts"
 

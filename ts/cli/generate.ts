@@ -38,9 +38,8 @@ async function run(terminal: Terminal, flags: Flags, prompt: string): Promise<vo
     }
     const { tokens, text: continuation, finishReason, usage, seed } = await generation.result()
     if (terminal.json) terminal.record({ text: continuation, tokens, finishReason, usage, seed })
-    const seconds = (performance.now() - start) / 1000
-    terminal.note(
-      `${tokens.length} tokens, ${(tokens.length / seconds).toFixed(0)} a second, ended by ${finishReason}${seed === undefined ? "" : `, seed ${seed}`}`,
-    )
+    const speed = tokens.length / ((performance.now() - start) / 1000)
+    const drawn = seed === undefined ? "" : `, seed ${seed}`
+    terminal.note(`${tokens.length} tokens, ${speed.toFixed(0)} a second, ended by ${finishReason}${drawn}`)
   })
 }
