@@ -19,6 +19,43 @@ pub enum Data {
     U8(Vec<u8>),
 }
 
+impl Data {
+    /// The table's name of the element type.
+    pub fn dtype(&self) -> &'static str {
+        match self {
+            Self::F32(_) => "f32",
+            Self::Bf16(_) => "bf16",
+            Self::F16(_) => "f16",
+            Self::I32(_) => "i32",
+            Self::U32(_) => "u32",
+            Self::U8(_) => "u8",
+        }
+    }
+
+    /// Elements as f64, exactly.
+    pub fn widened(&self) -> Vec<f64> {
+        match self {
+            Self::F32(x) => x.iter().map(|&v| f64::from(v)).collect(),
+            Self::Bf16(x) => x.iter().map(|&v| f64::from(bf16::from_bits(v))).collect(),
+            Self::F16(x) => x.iter().map(|&v| f64::from(f16::from_bits(v))).collect(),
+            Self::I32(x) => x.iter().map(|&v| f64::from(v)).collect(),
+            Self::U32(x) => x.iter().map(|&v| f64::from(v)).collect(),
+            Self::U8(x) => x.iter().map(|&v| f64::from(v)).collect(),
+        }
+    }
+
+    /// Little-endian bytes.
+    pub fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::F32(x) => bytemuck::cast_slice(x).to_vec(),
+            Self::Bf16(x) | Self::F16(x) => bytemuck::cast_slice(x).to_vec(),
+            Self::I32(x) => bytemuck::cast_slice(x).to_vec(),
+            Self::U32(x) => bytemuck::cast_slice(x).to_vec(),
+            Self::U8(x) => x.clone(),
+        }
+    }
+}
+
 /// A test operand.
 #[derive(Clone, Debug)]
 pub struct Tensor {
@@ -35,14 +72,7 @@ pub struct Tensor {
 impl Tensor {
     /// The table's name of the element type.
     pub fn dtype(&self) -> &'static str {
-        match self.data {
-            Data::F32(_) => "f32",
-            Data::Bf16(_) => "bf16",
-            Data::F16(_) => "f16",
-            Data::I32(_) => "i32",
-            Data::U32(_) => "u32",
-            Data::U8(_) => "u8",
-        }
+        self.data.dtype()
     }
 
     /// Last dimension.
@@ -50,17 +80,9 @@ impl Tensor {
         self.shape.last().copied().unwrap_or(1)
     }
 
-    /// Floats widened to f64, laid out as they are.
-    ///
-    /// # Panics
-    /// On integers.
+    /// Elements as f64, laid out as they are.
     pub fn widened(&self) -> Vec<f64> {
-        match &self.data {
-            Data::F32(x) => x.iter().map(|&v| f64::from(v)).collect(),
-            Data::Bf16(x) => x.iter().map(|&v| f64::from(bf16::from_bits(v))).collect(),
-            Data::F16(x) => x.iter().map(|&v| f64::from(f16::from_bits(v))).collect(),
-            _ => panic!("{} holds integers", self.name),
-        }
+        self.data.widened()
     }
 
     /// The f32 elements.
@@ -87,13 +109,7 @@ impl Tensor {
 
     /// Little-endian bytes, laid out as they are.
     pub fn bytes(&self) -> Vec<u8> {
-        match &self.data {
-            Data::F32(x) => bytemuck::cast_slice(x).to_vec(),
-            Data::Bf16(x) | Data::F16(x) => bytemuck::cast_slice(x).to_vec(),
-            Data::I32(x) => bytemuck::cast_slice(x).to_vec(),
-            Data::U32(x) => bytemuck::cast_slice(x).to_vec(),
-            Data::U8(x) => x.clone(),
-        }
+        self.data.bytes()
     }
 }
 
