@@ -143,5 +143,5 @@ test("publint finds nothing", () => {
 })
 
 test("arethetypeswrong finds nothing", () => {
-  expect(succeed(bin("attw"), [tarballs.main, "--profile", "esm-only", "--no-color", "--no-emoji"], root)).toContain("No problems found")
+  expect(succeed(bin("attw"), [tarballs.main, "--profile", "esm-only", "--no-color", "--no-emoji"], root)).toMatch(/bundler +│ OK/)
 })
