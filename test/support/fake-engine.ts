@@ -112,7 +112,7 @@ function makeEngine(options: FakeOptions): FakeEngine {
       })
     },
     release: (handle) => {
-      void enqueue("release", () => states.delete(handle) || programs.delete(handle))
+      enqueue("release", () => states.delete(handle) || programs.delete(handle)).catch(() => {})
     },
     dispose: async () => {
       await enqueue("dispose", () => {})

@@ -69,7 +69,8 @@ function camelCase(config: Readonly<Record<string, unknown>>, model: LanguageMod
   return Object.freeze({ ...named, hiddenSize, numHiddenLayers, vocabSize })
 }
 
-function parseConfig(config: Readonly<Record<string, unknown>>, families: readonly Family[]): LanguageModel {
+/** The family that knows this configuration, and the model that it describes. */
+export function parseConfig(config: Readonly<Record<string, unknown>>, families: readonly Family[]): LanguageModel {
   const family = families.find((candidate) => candidate.matches(config))
   if (family !== undefined) return family.parse(config)
   const type = config.model_type === undefined ? "names no model_type" : `has model_type ${JSON.stringify(config.model_type)}`
