@@ -27,9 +27,7 @@ async function update(url: URL, path: string, optional: boolean, options: Source
   try {
     response = await fetch(url.href, { headers: tag === "" ? {} : { "if-none-match": tag } })
   } catch (error) {
-    if (!(error instanceof HubError)) throw error
-    if (have && error.code === "HUB_UNREACHABLE") return true
-    if (!optional || error.status !== 404) throw error
+    if (!(error instanceof HubError) || !optional || error.status !== 404) throw error
     await intoCache(path, url.href, () => rm(path, { force: true }))
     return false
   }
@@ -52,7 +50,24 @@ async function shardNames(index: string): Promise<string[]> {
   }
 }
 
-/** Downloads the checkpoint at `url` and returns its folder, or its file when the address is that of one. @throws HubError; the signal's reason when aborted */
+/** Brings all files of the checkpoint at `base` up to date. */
+async function updateAll(base: URL, weights: string, folder: string, options: SourceOptions): Promise<void> {
+  const get = (file: string, optional: boolean): Promise<boolean> => {
+    const from = new URL(base.href)
+    from.pathname += file
+    return update(from, join(folder, file), optional, options)
+  }
+  await get("config.json", false)
+  for (const file of ["generation_config.json", "tokenizer.json", "tokenizer_config.json"]) await get(file, true)
+  if (await get(weights, weights === "model.safetensors")) return
+  await get("model.safetensors.index.json", false)
+  for (const file of await shardNames(join(folder, "model.safetensors.index.json"))) await get(file, false)
+}
+
+/**
+ * Downloads the checkpoint at `url` and returns its folder, or its file when the address is that of one. Without network the copy in the cache is used.
+ * @throws HubError; the signal's reason when aborted
+ */
 export async function downloadCheckpoint(url: URL, options: SourceOptions): Promise<string> {
   const single = url.pathname.endsWith(".safetensors")
   const base = new URL(url.href)
@@ -61,27 +76,22 @@ export async function downloadCheckpoint(url: URL, options: SourceOptions): Prom
   const weights = single ? basename(url.pathname) : "model.safetensors"
   const folder = cacheFolder(base, options)
   const path = single ? join(folder, weights) : folder
+  // Tells a whole copy from one that an abort cut short between two files.
+  const whole = join(folder, `${weights}.complete`)
   if (isOffline(options)) {
-    if (await exists(path)) return path
+    if (await exists(whole)) return path
     throw new HubError(
       "HUB_OFFLINE",
       `${url.href} is not in the cache (${folder}), and the network is off (localFilesOnly or HF_HUB_OFFLINE).`,
-      {
-        fix: "Allow the network once, or pass the folder of a checkpoint.",
-        url: url.href,
-      },
+      { fix: "Allow the network once, or pass the folder of a checkpoint.", url: url.href },
     )
   }
-  const get = (file: string, optional: boolean): Promise<boolean> => {
-    const from = new URL(base.href)
-    from.pathname += file
-    return update(from, join(folder, file), optional, options)
+  try {
+    await updateAll(base, weights, folder, options)
+  } catch (error) {
+    if (error instanceof HubError && error.code === "HUB_UNREACHABLE" && (await exists(whole))) return path
+    throw error
   }
-  await get("config.json", false)
-  for (const file of ["generation_config.json", "tokenizer.json", "tokenizer_config.json"]) await get(file, true)
-  if (!(await get(weights, !single))) {
-    await get("model.safetensors.index.json", false)
-    for (const file of await shardNames(join(folder, "model.safetensors.index.json"))) await get(file, false)
-  }
+  await intoCache(whole, url.href, () => writeFile(whole, ""))
   return path
 }
