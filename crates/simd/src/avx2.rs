@@ -1,5 +1,6 @@
 //! AVX2 with FMA and F16C: eight lanes. Every x86-64 CPU since Haswell (2013) and Zen has the three.
 
+use crate::Element;
 use crate::isa::{Isa, sealed::Sealed};
 use crate::level::Kernel;
 use core::arch::x86_64::*;
@@ -13,15 +14,6 @@ impl Avx2 {
     pub fn new() -> Option<Self> {
         let has = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
         has.then_some(Self(()))
-    }
-
-    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        #[target_feature(enable = "avx2,fma,f16c")]
-        fn with_features<K: Kernel>(isa: Avx2, kernel: K) -> K::Output {
-            kernel.eval(isa)
-        }
-        // SAFETY: a value of this type exists only where the CPU has the features.
-        unsafe { with_features(self, kernel) }
     }
 }
 
@@ -38,9 +30,9 @@ static LOWER: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 
 
 #[inline(always)]
 fn lower(n: usize) -> __m256i {
-    debug_assert!(n <= 8);
-    // SAFETY: at most 8 + 8 of the 16 words are passed.
-    unsafe { _mm256_loadu_si256(LOWER.as_ptr().add(8 - n.min(8)).cast()) }
+    let words = &LOWER[8 - n..][..8];
+    // SAFETY: eight words are read.
+    unsafe { _mm256_loadu_si256(words.as_ptr().cast()) }
 }
 
 impl Avx2 {
@@ -59,13 +51,63 @@ impl Avx2 {
     }
 }
 
+/// The transpose of eight rows.
+#[inline(always)]
+pub(crate) fn transpose(rows: [__m256; 8]) -> [__m256; 8] {
+    // SAFETY: it is called from methods of `Avx2` and `Avx512`, values of which exist only where the CPU has AVX2.
+    unsafe {
+        let pairs: [__m256; 8] = [
+            _mm256_unpacklo_ps(rows[0], rows[1]),
+            _mm256_unpackhi_ps(rows[0], rows[1]),
+            _mm256_unpacklo_ps(rows[2], rows[3]),
+            _mm256_unpackhi_ps(rows[2], rows[3]),
+            _mm256_unpacklo_ps(rows[4], rows[5]),
+            _mm256_unpackhi_ps(rows[4], rows[5]),
+            _mm256_unpacklo_ps(rows[6], rows[7]),
+            _mm256_unpackhi_ps(rows[6], rows[7]),
+        ];
+        let quads: [__m256; 8] = [
+            _mm256_shuffle_ps::<0x44>(pairs[0], pairs[2]),
+            _mm256_shuffle_ps::<0xEE>(pairs[0], pairs[2]),
+            _mm256_shuffle_ps::<0x44>(pairs[1], pairs[3]),
+            _mm256_shuffle_ps::<0xEE>(pairs[1], pairs[3]),
+            _mm256_shuffle_ps::<0x44>(pairs[4], pairs[6]),
+            _mm256_shuffle_ps::<0xEE>(pairs[4], pairs[6]),
+            _mm256_shuffle_ps::<0x44>(pairs[5], pairs[7]),
+            _mm256_shuffle_ps::<0xEE>(pairs[5], pairs[7]),
+        ];
+        [
+            _mm256_permute2f128_ps::<0x20>(quads[0], quads[4]),
+            _mm256_permute2f128_ps::<0x20>(quads[1], quads[5]),
+            _mm256_permute2f128_ps::<0x20>(quads[2], quads[6]),
+            _mm256_permute2f128_ps::<0x20>(quads[3], quads[7]),
+            _mm256_permute2f128_ps::<0x31>(quads[0], quads[4]),
+            _mm256_permute2f128_ps::<0x31>(quads[1], quads[5]),
+            _mm256_permute2f128_ps::<0x31>(quads[2], quads[6]),
+            _mm256_permute2f128_ps::<0x31>(quads[3], quads[7]),
+        ]
+    }
+}
+
 impl Sealed for Avx2 {}
 
 impl Isa for Avx2 {
     const NAME: &'static str = "avx2";
     const LANES: usize = 8;
+    const TILE_ROWS: usize = 6;
     type F32 = __m256;
     type Mask = __m256;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx2,fma,f16c")]
+        #[inline(never)]
+        fn with_features<K: Kernel>(isa: Avx2, kernel: K) -> K::Output {
+            kernel.eval(isa)
+        }
+        // SAFETY: a value of this type exists only where the CPU has the features.
+        unsafe { with_features(self, kernel) }
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
@@ -210,13 +252,31 @@ impl Isa for Avx2 {
 
     #[inline(always)]
     fn load_partial(self, from: &[f32]) -> __m256 {
+        // The masked forms cost more, the store many times more.
+        if from.len() >= 8 {
+            return self.load(from);
+        }
         // SAFETY: only lanes below the length are read.
-        unsafe { _mm256_maskload_ps(from.as_ptr(), lower(from.len().min(8))) }
+        unsafe { _mm256_maskload_ps(from.as_ptr(), lower(from.len())) }
     }
 
     #[inline(always)]
     fn store_partial(self, to: &mut [f32], a: __m256) {
+        if to.len() >= 8 {
+            return self.store(to, a);
+        }
         // SAFETY: only lanes below the length are written.
-        unsafe { _mm256_maskstore_ps(to.as_mut_ptr(), lower(to.len().min(8)), a) }
+        unsafe { _mm256_maskstore_ps(to.as_mut_ptr(), lower(to.len()), a) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose_ptr<E: Element>(self, from: *const u8, pitch: usize, to: *mut f32, width: usize) {
+        // SAFETY: by the contract of the method.
+        unsafe {
+            let columns = transpose(core::array::from_fn(|i| E::load_ptr(self, from.add(i * pitch))));
+            for (i, column) in columns.into_iter().enumerate() {
+                self.store_ptr(to.add(i * width), column);
+            }
+        }
     }
 }

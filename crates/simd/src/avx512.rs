@@ -1,5 +1,7 @@
 //! AVX-512 F, BW, VL and DQ: sixteen lanes, masks for tails. Servers since Skylake-X (2017), Zen since its fourth generation.
 
+use crate::avx2;
+use crate::Element;
 use crate::isa::{Isa, sealed::Sealed};
 use crate::level::Kernel;
 use core::arch::x86_64::*;
@@ -26,15 +28,6 @@ impl Avx512 {
         (has && crate::Avx2::new().is_some()).then_some(Self(()))
     }
 
-    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")]
-        fn with_features<K: Kernel>(isa: Avx512, kernel: K) -> K::Output {
-            kernel.eval(isa)
-        }
-        // SAFETY: a value of this type exists only where the CPU has the features.
-        unsafe { with_features(self, kernel) }
-    }
-
     /// The bits of each lane rounded to bf16, in the upper half of its word.
     #[inline(always)]
     fn bf16_words(self, a: __m512) -> __m512i {
@@ -59,8 +52,20 @@ impl Sealed for Avx512 {}
 impl Isa for Avx512 {
     const NAME: &'static str = "avx512";
     const LANES: usize = 16;
+    const TILE_ROWS: usize = 12;
     type F32 = __m512;
     type Mask = __mmask16;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")]
+        #[inline(never)]
+        fn with_features<K: Kernel>(isa: Avx512, kernel: K) -> K::Output {
+            kernel.eval(isa)
+        }
+        // SAFETY: a value of this type exists only where the CPU has the features.
+        unsafe { with_features(self, kernel) }
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
@@ -208,5 +213,21 @@ impl Isa for Avx512 {
     fn store_partial(self, to: &mut [f32], a: __m512) {
         // SAFETY: only lanes below the length are written.
         unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr(), lower(to.len()), a) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose_ptr<E: Element>(self, from: *const u8, pitch: usize, to: *mut f32, width: usize) {
+        // SAFETY: by the contract of the method; its square is four squares of eight.
+        unsafe {
+            for block in [0, 8] {
+                let rows: [__m512; 8] = core::array::from_fn(|i| E::load_ptr(self, from.add((block + i) * pitch)));
+                let left = avx2::transpose(rows.map(|row| _mm512_castps512_ps256(row)));
+                let right = avx2::transpose(rows.map(|row| _mm512_extractf32x8_ps::<1>(row)));
+                for i in 0..8 {
+                    _mm256_storeu_ps(to.add(i * width + block), left[i]);
+                    _mm256_storeu_ps(to.add((8 + i) * width + block), right[i]);
+                }
+            }
+        }
     }
 }

@@ -1,7 +1,12 @@
 //! What an instruction set has to offer.
 
+use crate::{Element, Kernel};
+
 /// The most lanes any instruction set has.
 pub const MAX_LANES: usize = 16;
+
+/// The most rows a tile of any instruction set has.
+pub const MAX_TILE_ROWS: usize = 12;
 
 /// An instruction set: a token that proves that the CPU has it, with vectors of f32 and what can be done to them.
 ///
@@ -12,10 +17,16 @@ pub trait Isa: Copy + Send + Sync + core::fmt::Debug + sealed::Sealed + 'static 
     const NAME: &'static str;
     /// f32 lanes of a vector: 4, 8 or 16.
     const LANES: usize;
+    /// Rows of x that the tile of a matrix product takes, so that its sums fill the registers; at most [`MAX_TILE_ROWS`].
+    const TILE_ROWS: usize;
     /// A vector of f32.
     type F32: Copy;
     /// One truth value per lane.
     type Mask: Copy;
+
+    /// Runs a kernel as a function of its own with the instruction set's target features: a loop called this way from several kernels, or from
+    /// several instances of one, is compiled once.
+    fn run<K: Kernel>(self, kernel: K) -> K::Output;
 
     /// `x` in all lanes.
     fn splat(self, x: f32) -> Self::F32;
@@ -84,6 +95,12 @@ pub trait Isa: Copy + Send + Sync + core::fmt::Debug + sealed::Sealed + 'static 
     /// # Safety
     /// `2 · LANES` bytes can be written at `at`, of any alignment.
     unsafe fn store_f16_ptr(self, at: *mut u16, a: Self::F32);
+
+    /// Transposes a square of `LANES` rows: loads and widens row i at `from + i·pitch` bytes, stores column i at `to + i·width` elements.
+    ///
+    /// # Safety
+    /// `LANES` elements can be read at each of the `LANES` rows and written at each of the `LANES` columns.
+    unsafe fn transpose_ptr<E: Element>(self, from: *const u8, pitch: usize, to: *mut f32, width: usize);
 
     /// Zero in all lanes.
     #[inline(always)]

@@ -70,7 +70,7 @@ impl Level {
     #[inline]
     pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self {
-            Self::Scalar(isa) => kernel.eval(isa),
+            Self::Scalar(isa) => isa.run(kernel),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(isa) => isa.run(kernel),
             #[cfg(target_arch = "x86_64")]

@@ -34,11 +34,13 @@
 //!
 //! Every result depends on the instruction set and the operands alone: reductions are trees of a fixed order.
 
+mod element;
 mod isa;
 mod level;
 pub mod math;
 mod scalar;
 mod shared;
+pub mod tile;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -47,7 +49,8 @@ mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
-pub use isa::{Isa, MAX_LANES};
+pub use element::{Bf16, Element, F16, F32, F32AsBf16};
+pub use isa::{Isa, MAX_LANES, MAX_TILE_ROWS};
 pub use level::{Kernel, Level};
 pub use scalar::Scalar;
 pub use shared::SharedOut;

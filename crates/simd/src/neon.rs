@@ -1,5 +1,6 @@
 //! NEON: four lanes. Every 64-bit ARM CPU has it.
 
+use crate::Element;
 use crate::isa::{Isa, sealed::Sealed};
 use crate::level::Kernel;
 use crate::scalar;
@@ -23,15 +24,6 @@ impl Neon {
         std::arch::is_aarch64_feature_detected!("neon").then_some(Self(()))
     }
 
-    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        #[target_feature(enable = "neon")]
-        fn with_features<K: Kernel>(isa: Neon, kernel: K) -> K::Output {
-            kernel.eval(isa)
-        }
-        // SAFETY: a value of this type exists only where the CPU has the feature.
-        unsafe { with_features(self, kernel) }
-    }
-
     /// The bits of each lane rounded to bf16, in the upper half of its word.
     #[inline(always)]
     fn bf16_words(self, a: float32x4_t) -> uint32x4_t {
@@ -50,8 +42,20 @@ impl Sealed for Neon {}
 impl Isa for Neon {
     const NAME: &'static str = "neon";
     const LANES: usize = 4;
+    const TILE_ROWS: usize = 12;
     type F32 = float32x4_t;
     type Mask = uint32x4_t;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "neon")]
+        #[inline(never)]
+        fn with_features<K: Kernel>(isa: Neon, kernel: K) -> K::Output {
+            kernel.eval(isa)
+        }
+        // SAFETY: a value of this type exists only where the CPU has the feature.
+        unsafe { with_features(self, kernel) }
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> float32x4_t {
@@ -195,5 +199,19 @@ impl Isa for Neon {
         self.store(&mut lanes, a);
         // SAFETY: by the contract of the method.
         unsafe { at.cast::<[u16; 4]>().write_unaligned(lanes.map(scalar::f16_bits)) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose_ptr<E: Element>(self, from: *const u8, pitch: usize, to: *mut f32, width: usize) {
+        // SAFETY: by the contract of the method.
+        unsafe {
+            let [a, b, c, d]: [float32x4_t; 4] = core::array::from_fn(|i| E::load_ptr(self, from.add(i * pitch)));
+            let (ab, cd) = ([vtrn1q_f32(a, b), vtrn2q_f32(a, b)], [vtrn1q_f32(c, d), vtrn2q_f32(c, d)]);
+            for i in 0..2 {
+                let (upper, lower) = (vreinterpretq_f64_f32(ab[i]), vreinterpretq_f64_f32(cd[i]));
+                self.store_ptr(to.add(i * width), vreinterpretq_f32_f64(vtrn1q_f64(upper, lower)));
+                self.store_ptr(to.add((2 + i) * width), vreinterpretq_f32_f64(vtrn2q_f64(upper, lower)));
+            }
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! Portable code: eight lanes of plain Rust, which a compiler may turn into whatever vectors its target has. No fused multiply-add, since
 //! targets without the instruction would call a library function for each lane.
 
+use crate::Element;
+use crate::level::Kernel;
 use crate::isa::{Isa, sealed::Sealed};
 
 /// The portable instruction set; every CPU has it.
@@ -28,9 +30,15 @@ pub(crate) fn bf16_bits(x: f32) -> u16 {
     (if x.is_nan() { bits | 0x40_0000 } else { rounded } >> 16) as u16
 }
 
+/// The f32 with these upper bits.
+#[inline(always)]
+pub(crate) fn widen_bf16(bits: u16) -> f32 {
+    f32::from_bits(u32::from(bits) << 16)
+}
+
 /// An f16 moved into the fields of an f32 has an exponent that is 112 too small; a product with 2¹¹² repairs that, subnormals included.
 #[inline(always)]
-fn widen_f16(h: u16) -> f32 {
+pub(crate) fn widen_f16(h: u16) -> f32 {
     let sign = u32::from(h & 0x8000) << 16;
     let magnitude = u32::from(h & 0x7FFF) << 13;
     let finite = (f32::from_bits(magnitude) * f32::from_bits((127 + 112) << 23)).to_bits();
@@ -50,7 +58,7 @@ pub(crate) fn f16_bits(x: f32) -> u16 {
         // Below 2⁻¹⁴ the result is a multiple of 2⁻²⁴, which is the last place of numbers near ½: the addition rounds.
         (f32::from_bits(magnitude) + 0.5).to_bits() as u16
     } else {
-        (magnitude.wrapping_add(0xFFF + (magnitude >> 13 & 1)) - (112 << 23) >> 13) as u16
+        ((magnitude + 0xFFF + (magnitude >> 13 & 1) - (112 << 23)) >> 13) as u16
     };
     sign | bits
 }
@@ -60,8 +68,14 @@ impl Sealed for Scalar {}
 impl Isa for Scalar {
     const NAME: &'static str = "scalar";
     const LANES: usize = 8;
+    const TILE_ROWS: usize = 3;
     type F32 = V;
     type Mask = [bool; 8];
+
+    #[inline(never)]
+    fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.eval(self)
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> V {
@@ -153,7 +167,7 @@ impl Isa for Scalar {
 
     #[inline(always)]
     fn round_bf16(self, a: V) -> V {
-        map(a, |a| f32::from_bits(u32::from(bf16_bits(a)) << 16))
+        map(a, |a| widen_bf16(bf16_bits(a)))
     }
 
     #[inline(always)]
@@ -172,14 +186,14 @@ impl Isa for Scalar {
     unsafe fn load_bf16_ptr(self, at: *const u8) -> V {
         // SAFETY: by the contract of the method.
         let bits = unsafe { at.cast::<[u16; 8]>().read_unaligned() };
-        core::array::from_fn(|i| f32::from_bits(u32::from(bits[i]) << 16))
+        bits.map(widen_bf16)
     }
 
     #[inline(always)]
     unsafe fn load_f16_ptr(self, at: *const u8) -> V {
         // SAFETY: by the contract of the method.
         let bits = unsafe { at.cast::<[u16; 8]>().read_unaligned() };
-        core::array::from_fn(|i| widen_f16(bits[i]))
+        bits.map(widen_f16)
     }
 
     #[inline(always)]
@@ -192,5 +206,18 @@ impl Isa for Scalar {
     unsafe fn store_f16_ptr(self, at: *mut u16, a: V) {
         // SAFETY: by the contract of the method.
         unsafe { at.cast::<[u16; 8]>().write_unaligned(a.map(f16_bits)) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose_ptr<E: Element>(self, from: *const u8, pitch: usize, to: *mut f32, width: usize) {
+        for i in 0..8 {
+            // SAFETY: by the contract of the method.
+            unsafe {
+                let row = E::load_ptr(self, from.add(i * pitch));
+                for (j, x) in row.into_iter().enumerate() {
+                    to.add(j * width + i).write(x);
+                }
+            }
+        }
     }
 }

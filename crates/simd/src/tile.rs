@@ -1,0 +1,120 @@
+//! The inner loops of y = x·Wᵀ for a weight W that is stored row by row, output by output.
+//!
+//! - [`dots`]: few rows of x. Rows of W are read once, straight from where they lie, lanes along the sum: bound by memory.
+//! - [`pack`] and [`tile`]: many rows. A *panel*, `2·LANES` rows of W by some columns, is widened and transposed into scratch, so that lanes go
+//!   along the outputs; a tile multiplies it with up to [`Isa::TILE_ROWS`] rows of x, each element broadcast: bound by arithmetic.
+//!
+//! Either way an output's additions are in one fixed order, whatever tile it falls in.
+
+use crate::{Element, Isa, MAX_LANES};
+
+/// Vectors of a panel's width.
+pub const PANEL_VECTORS: usize = 2;
+
+/// Outputs of the widest panel.
+pub const MAX_PANEL: usize = PANEL_VECTORS * MAX_LANES;
+
+/// Outputs of a panel.
+#[inline(always)]
+pub const fn panel_width<I: Isa>() -> usize {
+    PANEL_VECTORS * I::LANES
+}
+
+/// The products of `R` rows of x with `J` rows of a weight: element (r, j) is Σᵢ x[r][i]·weight[j][i].
+///
+/// Lane n sums the products of columns n mod LANES in ascending order; then the lanes are added as [`Isa::reduce_add`] does.
+///
+/// # Panics
+/// When the rows differ in length.
+#[inline(always)]
+pub fn dots<I: Isa, E: Element, const R: usize, const J: usize>(isa: I, x: [&[f32]; R], weight: [&[u8]; J]) -> [[f32; J]; R] {
+    let k = x[0].len();
+    assert!(x.iter().all(|row| row.len() == k) && weight.iter().all(|row| row.len() == k * E::BYTES));
+    let mut sums = [[isa.zero(); J]; R];
+    let whole = k - k % I::LANES;
+    for i in (0..whole).step_by(I::LANES) {
+        // SAFETY: every row has at least `whole` elements, and i + LANES is at most that.
+        unsafe {
+            let x: [I::F32; R] = core::array::from_fn(|r| isa.load_ptr(x[r].as_ptr().add(i)));
+            for j in 0..J {
+                let w = E::load_ptr(isa, weight[j].as_ptr().add(i * E::BYTES));
+                for r in 0..R {
+                    sums[r][j] = isa.fma(x[r], w, sums[r][j]);
+                }
+            }
+        }
+    }
+    if whole < k {
+        for j in 0..J {
+            let w = E::load(isa, &weight[j][whole * E::BYTES..]);
+            for r in 0..R {
+                sums[r][j] = isa.fma(isa.load_partial(&x[r][whole..]), w, sums[r][j]);
+            }
+        }
+    }
+    let mut products = [[0.0; J]; R];
+    for r in 0..R {
+        for j in 0..J {
+            products[r][j] = isa.reduce_add(sums[r][j]);
+        }
+    }
+    products
+}
+
+/// Packs columns `from..from + panel.len() / width` of up to `width` = [`panel_width`] rows of a weight.
+///
+/// `weight` begins with the first row, `pitch` is the number of elements of each, `rows` how many there are; further ones are taken as zero.
+/// Element (i, j) of the panel, at `i · width + j`, is column `from + i` of row j.
+///
+/// # Panics
+/// When the panel is not a whole number of columns or reaches past the weight.
+#[inline(always)]
+pub fn pack<I: Isa, E: Element>(isa: I, weight: &[u8], pitch: usize, rows: usize, from: usize, panel: &mut [f32]) {
+    let width = panel_width::<I>();
+    let columns = panel.len() / width;
+    assert!(panel.len() == columns * width && rows <= width && from + columns <= pitch && weight.len() >= rows * pitch * E::BYTES);
+    let whole = columns - columns % I::LANES;
+    for block in (0..width).step_by(I::LANES) {
+        let full = block + I::LANES <= rows;
+        let transposed = if full { whole } else { 0 };
+        for i in (0..transposed).step_by(I::LANES) {
+            // SAFETY: rows block..block + LANES are rows of the weight, columns from + i.. + LANES are columns of it, and the panel has rows
+            // i..i + LANES of `width` elements, of which block..block + LANES are written.
+            unsafe {
+                let source = weight.as_ptr().add((block * pitch + from + i) * E::BYTES);
+                isa.transpose_ptr::<E>(source, pitch * E::BYTES, panel.as_mut_ptr().add(i * width + block), width);
+            }
+        }
+        for j in block..block + I::LANES {
+            for i in transposed..columns {
+                panel[i * width + j] = if j < rows { E::widen(&weight[(j * pitch + from + i) * E::BYTES..]) } else { 0.0 };
+            }
+        }
+    }
+}
+
+/// The products of `R` rows of x, as long as the panel, with a packed panel: vector (r, v) holds outputs `v·LANES..` of row r.
+///
+/// # Panics
+/// When a row is not as long as the panel.
+#[inline(always)]
+pub fn tile<I: Isa, const R: usize>(isa: I, x: [&[f32]; R], panel: &[f32]) -> [[I::F32; PANEL_VECTORS]; R] {
+    let width = panel_width::<I>();
+    let columns = panel.len() / width;
+    assert!(x.iter().all(|row| row.len() == columns));
+    let mut sums = [[isa.zero(); PANEL_VECTORS]; R];
+    for i in 0..columns {
+        // SAFETY: i is below the length of each row, and the panel has a row i of PANEL_VECTORS vectors.
+        unsafe {
+            let at = panel.as_ptr().add(i * width);
+            let w: [I::F32; PANEL_VECTORS] = core::array::from_fn(|v| isa.load_ptr(at.add(v * I::LANES)));
+            for r in 0..R {
+                let x = isa.splat(*x[r].as_ptr().add(i));
+                for v in 0..PANEL_VECTORS {
+                    sums[r][v] = isa.fma(x, w[v], sums[r][v]);
+                }
+            }
+        }
+    }
+    sums
+}
