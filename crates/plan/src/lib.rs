@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod attrs;
+mod bindings;
 mod buffers;
 mod checked;
 mod flow;

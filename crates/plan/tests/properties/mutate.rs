@@ -21,7 +21,7 @@ fn number(tape: &mut Tape<'_>, v: u64) -> Value {
         0 => json!(v.saturating_sub(step)),
         1 => json!(0),
         2 => json!([u64::MAX, u64::MAX - 255, 1 << 53, 1 << 63][tape.pick(4)]),
-        _ => json!(v + step),
+        _ => json!(v.saturating_add(step)),
     }
 }
 
