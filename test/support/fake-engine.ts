@@ -17,8 +17,8 @@ const mix = (a: number, b: number): number => {
 const tick = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 export interface FakeOptions {
-  /** The hash after which a logit is NaN: the model is broken there. */
-  nanAt?: number
+  /** So many tokens in one row give logits that are NaN. */
+  nanAfter?: number
   /** What `firstNonFinite` answers. */
   damaged?: string | null
 }
@@ -131,6 +131,7 @@ async function runOnce(plan: Plan, io: Store, state: Store, step: number, option
   const width = hidden.length / b
   const feed = (row: number, token: number): void => {
     hidden[row * width] = mix(hidden[row * width] as number, token)
+    hidden[row * width + 1] = (hidden[row * width + 1] as number) + 1
   }
   const chunk = plan.inputs.tokens !== undefined
   if (chunk) {
@@ -157,8 +158,9 @@ async function runOnce(plan: Plan, io: Store, state: Store, step: number, option
       continue
     }
     if (given === undefined) feed(row, ints(state.get("tokens") as Uint8Array)[row] as number)
-    const h = hidden[row * width] as number
-    const logits = given ?? Float32Array.from({ length: v }, (_, i) => (h === options.nanAt ? Number.NaN : mix(h, i) / 2 ** 21))
+    const [h, fed] = hidden.subarray(row * width) as unknown as [number, number]
+    const limit = options.nanAfter ?? Number.POSITIVE_INFINITY
+    const logits = given ?? Float32Array.from({ length: v }, (_, i) => (fed >= limit ? Number.NaN : mix(h, i) / 2 ** 21))
     if (sampling) draw(io, state, b, row, step, logits)
     else floats(io.get("logits") as Uint8Array).set(logits, row * v)
   }

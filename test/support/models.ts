@@ -1,6 +1,8 @@
 /** Models for tests: the golden checkpoints on any backend, and a tokenizer of one letter a token. */
+import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
-import type { Backend, EngineOptions } from "../../ts/backend/interface.ts"
+import type { Backend } from "../../ts/backend/interface.ts"
+import { loadNative } from "../../ts/backend/native.ts"
 import { readCheckpoint } from "../../ts/io/checkpoint.ts"
 import type { Tokenizer } from "../../ts/io/tokenizer.ts"
 import { families } from "../../ts/models/index.ts"
@@ -21,11 +23,38 @@ export const letters = {
 } as unknown as Tokenizer
 
 /** The small random checkpoint of `test/golden/families`. */
-export async function openFamily(
-  name: string,
-  backend: Backend,
-  parts: Partial<ModelParts> & { engine?: EngineOptions } = {},
-): Promise<Model> {
-  const checkpoint = await readCheckpoint(`${root}test/golden/families/${name}`)
-  return openModel({ checkpoint, families, backend, ...parts })
+export async function openFamily(name: string, backend: Backend, parts: Partial<ModelParts> & { config?: object } = {}): Promise<Model> {
+  const { config, ...rest } = parts
+  const read = await readCheckpoint(`${root}test/golden/families/${name}`)
+  const checkpoint = { ...read, config: { ...read.config, ...config }, generationConfig: { ...read.generationConfig, ...config } }
+  return openModel({ checkpoint, families, backend, ...rest })
+}
+
+/** The embedded model, or a small random one (`mamba`, `mamba-odd`), on the native engine. */
+export async function openNative(name: string, parts: Parameters<typeof openFamily>[2] = {}): Promise<Model> {
+  if (name !== "rustbook") return openFamily(name, loadNative(), parts)
+  const checkpoint = await readCheckpoint(`${root}models/rustbook-mamba1-2.8m`)
+  return openModel({ checkpoint, families, backend: loadNative(), ...parts })
+}
+
+export const golden = <T>(path: string): T => JSON.parse(readFileSync(`${root}test/golden/${path}`, "utf8")) as T
+
+/** Ids that look random and are the same in every run. */
+export function someIds(length: number, vocabSize: number, seed: number = 1): Int32Array {
+  let x = seed
+  return Int32Array.from({ length }, () => {
+    x = (Math.imul(x, 1664525) + 1013904223) >>> 0
+    return (x >>> 8) % vocabSize
+  })
+}
+
+/** max|a − b| / max|a|. */
+export function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  if (a.length !== b.length) return Number.POSITIVE_INFINITY
+  let [difference, largest] = [0, 0]
+  for (let i = 0; i < a.length; i++) {
+    difference = Math.max(difference, Math.abs((a[i] as number) - (b[i] as number)))
+    largest = Math.max(largest, Math.abs(a[i] as number))
+  }
+  return difference === 0 ? 0 : Number.isNaN(difference) ? Number.NaN : difference / largest
 }
