@@ -1,6 +1,6 @@
 /**
- * Every code that an error of this package can have, from which `scripts/gen-errors.ts` writes `docs/errors.md`. A new code gets a row here; `test/unit/errors.test.ts` compares the rows
- * with the sources.
+ * Every code that an error of this package can have, from which `scripts/gen-errors.ts` writes `docs/errors.md`. A new code gets a row
+ * here; `test/unit/errors.test.ts` compares the rows with the sources.
  */
 import type * as errors from "../ts/errors.ts"
 

@@ -1,6 +1,6 @@
 /**
- * Every refusal of this package is one of these classes: it names the thing, the reason (`message`) and the way out (`fix`). `code` is stable and listed in `docs/errors.md`;
- * switch on it rather than on the text.
+ * Every refusal of this package is one of these classes: it names the thing, the reason (`message`) and the way out (`fix`). `code` is
+ * stable and listed in `docs/errors.md`; switch on it rather than on the text.
  */
 export interface ErrorOptions {
   /** What the caller can do about it, one sentence. */

@@ -90,7 +90,8 @@ function show(value: unknown): string {
 
 /**
  * Checks `options` of the call `name` against `table`; undefined values count as not given.
- * @throws OptionError `OPTION_UNKNOWN` (with the nearest known name), `OPTION_TYPE` or `OPTION_RANGE`, naming option, value and what is allowed
+ * @throws OptionError `OPTION_UNKNOWN` (with the nearest known name), `OPTION_TYPE` or `OPTION_RANGE`, naming option, value and what is
+ *   allowed
  */
 export function checkOptions(name: string, options: unknown, table: OptionTable): void {
   if (options === undefined) return

@@ -25,7 +25,8 @@ function source(bytes: Uint8Array): ByteSource {
   }
 }
 
-const entry = (dtype: string, shape: unknown, begin: unknown, end: unknown): string => JSON.stringify({ dtype, shape, data_offsets: [begin, end] })
+const entry = (dtype: string, shape: unknown, begin: unknown, end: unknown): string =>
+  JSON.stringify({ dtype, shape, data_offsets: [begin, end] })
 
 async function refusal(bytes: Uint8Array): Promise<CheckpointError> {
   const error = await readTable(source(bytes)).catch((caught: unknown) => caught)
@@ -38,7 +39,13 @@ async function refusal(bytes: Uint8Array): Promise<CheckpointError> {
 
 describe("safetensors tables", () => {
   it("gives absolute offsets, in order of the bytes, whatever the order in the header", async () => {
-    const header = `{"b":${entry("F32", [2, 1], 3, 11)},"__metadata__":{"format":"pt"},"a":${entry("U8", [3], 0, 3)},"none":${entry("F32", [0, 5], 3, 3)}}   `
+    const entries = [
+      `"b":${entry("F32", [2, 1], 3, 11)}`,
+      '"__metadata__":{"format":"pt"}',
+      `"a":${entry("U8", [3], 0, 3)}`,
+      `"none":${entry("F32", [0, 5], 3, 3)}`,
+    ]
+    const header = `{${entries.join(",")}}   `
     const table = await readTable(source(file(header, 11)))
     const base = 8 + header.length
     expect(table.metadata).toEqual({ format: "pt" })
@@ -50,7 +57,13 @@ describe("safetensors tables", () => {
   })
 
   it("accepts scalars, known dtypes that no engine reads, sub-byte ones, and names of any text", async () => {
-    const header = `{"s":${entry("F64", [], 0, 8)},"__proto__":${entry("F8_E4M3", [3], 8, 11)},"q":${entry("F4", [4], 11, 13)},"\\u0000é":${entry("BOOL", [1], 13, 14)}}`
+    const entries = [
+      `"s":${entry("F64", [], 0, 8)}`,
+      `"__proto__":${entry("F8_E4M3", [3], 8, 11)}`,
+      `"q":${entry("F4", [4], 11, 13)}`,
+      `"\\u0000é":${entry("BOOL", [1], 13, 14)}`,
+    ]
+    const header = `{${entries.join(",")}}`
     const { tensors } = await readTable(source(file(header, 14)))
     expect(tensors.map(({ name, bytes }) => [name, bytes])).toEqual([
       ["s", 8],
@@ -86,7 +99,12 @@ describe("safetensors tables", () => {
     ["an offset that is text", file(`{"a":${entry("U8", [1], "0", 1)}}`, 1), "CHECKPOINT_OFFSETS", /data_offsets/],
     ["ends before it begins", file(`{"a":${entry("U8", [1], 1, 0)}}`, 1), "CHECKPOINT_OFFSETS", /data_offsets \[1, 0\]/],
     ["a size that is not that of the shape", file(`{"a":${entry("F32", [2], 0, 4)}}`, 4), "CHECKPOINT_OFFSETS", /8 bytes.*hold 4/],
-    ["a size beyond what can be addressed", file(`{"a":${entry("F32", [2 ** 31, 2 ** 31], 0, 4)}}`, 4), "CHECKPOINT_OFFSETS", /no whole number/],
+    [
+      "a size beyond what can be addressed",
+      file(`{"a":${entry("F32", [2 ** 31, 2 ** 31], 0, 4)}}`, 4),
+      "CHECKPOINT_OFFSETS",
+      /no whole number/,
+    ],
     ["an overflow behind a zero", file(`{"a":${entry("F32", [0, 2 ** 50, 2 ** 50], 0, 0)}}`), "CHECKPOINT_OFFSETS", /no whole number/],
     ["half a byte", file(`{"a":${entry("F4", [3], 0, 1)}}`, 1), "CHECKPOINT_OFFSETS", /no whole number/],
     ["a tensor beyond the end", file(`{"a":${entry("U8", [9], 0, 9)}}`, 8), "CHECKPOINT_TRUNCATED", /tensor "a" ends at byte/],
@@ -101,7 +119,11 @@ describe("safetensors tables", () => {
   })
 
   it("passes on what the source reports while reading", async () => {
-    const broken: ByteSource = { name: "x", size: 100, read: () => Promise.reject(new CheckpointError("CHECKPOINT_READ", "gone.", { fix: "f" })) }
+    const broken: ByteSource = {
+      name: "x",
+      size: 100,
+      read: () => Promise.reject(new CheckpointError("CHECKPOINT_READ", "gone.", { fix: "f" })),
+    }
     await expect(readTable(broken)).rejects.toMatchObject({ code: "CHECKPOINT_READ" })
   })
 })
@@ -129,7 +151,15 @@ describe("safetensors from anywhere", () => {
     return { dtype: type, shape, data: new Uint8Array(count * size[type]).fill(fill) }
   })
   const names = fc.oneof(fc.string({ unit: "binary" }), fc.constantFrom("__proto__", "constructor", "1", "layers.0.conv"))
-  const tensors = fc.array(fc.tuple(names.filter((name) => name !== "__metadata__"), tensor), { maxLength: 6 }).map((list) => new Map(list))
+  const tensors = fc
+    .array(
+      fc.tuple(
+        names.filter((name) => name !== "__metadata__"),
+        tensor,
+      ),
+      { maxLength: 6 },
+    )
+    .map((list) => new Map(list))
   const metadata = fc.dictionary(fc.string(), fc.string(), { maxKeys: 3, noNullPrototype: true })
 
   it("reads back what was written, aligned and in equal bytes each time", () => {
@@ -151,7 +181,10 @@ describe("safetensors from anywhere", () => {
   })
 
   it("survives any JSON as a header", async () => {
-    const header = fc.oneof(fc.json(), fc.dictionary(fc.string(), fc.jsonValue()).map((value) => JSON.stringify(value)))
+    const header = fc.oneof(
+      fc.json(),
+      fc.dictionary(fc.string(), fc.jsonValue()).map((value) => JSON.stringify(value)),
+    )
     await fc.assert(
       fc.asyncProperty(header, fc.nat(32), (text, bytes) => neverWorse(file(text, bytes))),
       { numRuns: 500 },
@@ -184,7 +217,9 @@ describe("safetensors from anywhere", () => {
       data_offsets: fc.array(number, { minLength: 1, maxLength: 3 }),
     })
     await fc.assert(
-      fc.asyncProperty(fc.dictionary(fc.string(), described, { maxKeys: 4 }), fc.nat(64), (header, bytes) => neverWorse(file(JSON.stringify(header), bytes))),
+      fc.asyncProperty(fc.dictionary(fc.string(), described, { maxKeys: 4 }), fc.nat(64), (header, bytes) =>
+        neverWorse(file(JSON.stringify(header), bytes)),
+      ),
       { numRuns: 1000 },
     )
   })

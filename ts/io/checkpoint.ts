@@ -1,4 +1,7 @@
-/** A checkpoint folder on this machine, read as data: configurations, tensor table, tokenizer. Nothing in it is executed, and weights stay in their files. */
+/**
+ * A checkpoint folder on this machine, read as data: configurations, tensor table, tokenizer. Nothing in it is executed, and weights stay
+ * in their files.
+ */
 import { readdir, readFile, stat } from "node:fs/promises"
 import { basename, dirname, join, resolve } from "node:path"
 import type { TensorSource } from "../backend/interface.ts"

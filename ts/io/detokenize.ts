@@ -1,9 +1,12 @@
 /**
- * Text from token ids, one at a time. A token of a byte-level vocabulary may end in the middle of a UTF-8 character, so a streamed piece must wait until its last character is whole.
- * Either decoder below keeps one promise: its pieces, joined, are the text of all ids at once.
+ * Text from token ids, one at a time. A token of a byte-level vocabulary may end in the middle of a UTF-8 character, so a streamed piece
+ * must wait until its last character is whole. Either decoder below keeps one promise: its pieces, joined, are the text of all ids at
+ * once.
  */
 
-/** Makes text of ids in order. `push` returns what has become certain, `flush` the rest (U+FFFD for bytes that never became a character). */
+/**
+ * Makes text of ids in order. `push` returns what has become certain, `flush` the rest (U+FFFD for bytes that never became a character).
+ */
 export interface TextStream {
   push(id: number): string
   flush(): string
@@ -48,8 +51,9 @@ export function byteLevelStream(piece: (id: number) => Piece): TextStream {
 }
 
 /**
- * Streams any other vocabulary through `decode`, which may look at neighbors (a leading space is stripped, runs of `<0xNN>` tokens form characters): decodes a window that
- * starts one piece early and returns what it adds. `holds` says of a token that what follows may still change its text.
+ * Streams any other vocabulary through `decode`, which may look at neighbors (a leading space is stripped, runs of `<0xNN>` tokens form
+ * characters): decodes a window that starts one piece early and returns what it adds. `holds` says of a token that what follows may still
+ * change its text.
  */
 export function windowStream(decode: (ids: number[]) => string, holds: (id: number) => boolean): TextStream {
   let before: number[] = []

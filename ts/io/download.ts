@@ -37,7 +37,8 @@ async function refusal(response: Response, url: string, what: string): Promise<H
 }
 
 /**
- * `fetch` whose failures are typed errors about `what`; an abort rejects with the signal's reason. `headers` are added to requests to `origin` alone, since they may hold a token.
+ * `fetch` whose failures are typed errors about `what`; an abort rejects with the signal's reason. `headers` are added to requests to
+ * `origin` alone, since they may hold a token.
  */
 export function checkedFetch(
   what: string,
@@ -88,7 +89,9 @@ export async function intoCache<T>(path: string, url: string, write: () => Promi
   }
 }
 
-/** Streams a response into `path`: temporary name, size and digest checked, rename. @throws HubError, or the signal's reason when aborted */
+/**
+ * Streams a response into `path`: temporary name, size and digest checked, rename. @throws HubError, or the signal's reason when aborted
+ */
 export async function saveResponse(
   response: Response,
   path: string,

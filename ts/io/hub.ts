@@ -1,6 +1,6 @@
 /**
- * Repositories of the Hugging Face hub in the cache layout of Python's `huggingface_hub` (`models--owner--name/{blobs,refs,snapshots}`), so that both share one copy. The hub's
- * API is spoken by `@huggingface/hub`, imported on first use.
+ * Repositories of the Hugging Face hub in the cache layout of Python's `huggingface_hub` (`models--owner--name/{blobs,refs,snapshots}`),
+ * so that both share one copy. The hub's API is spoken by `@huggingface/hub`, imported on first use.
  */
 import { copyFile, mkdir, readFile, rename, stat, symlink, writeFile } from "node:fs/promises"
 import { homedir } from "node:os"
@@ -89,7 +89,8 @@ async function askHub(
 }
 
 /**
- * Folder that holds the files of `name` at `revision`, downloaded as far as the cache lacks them. Without network the cached snapshot is used.
+ * Folder that holds the files of `name` at `revision`, downloaded as far as the cache lacks them. Without network the cached snapshot is
+ * used.
  * @throws HubError; CheckpointError when the repository has no safetensors; the signal's reason when aborted
  */
 export async function downloadRepository(name: string, revision: string, options: SourceOptions): Promise<string> {

@@ -1,12 +1,15 @@
 /**
- * JSON as checkpoints hold it. Two needs that `JSON.parse` alone does not meet: a header must not name a thing twice (the parser keeps the last one silently), and configurations
- * written by Python may contain `Infinity` and `NaN`.
+ * JSON as checkpoints hold it. Two needs that `JSON.parse` alone does not meet: a header must not name a thing twice (the parser keeps the
+ * last one silently), and configurations written by Python may contain `Infinity` and `NaN`.
  */
 
 const quote = 0x22
 const backslash = 0x5c
 
-/** Index after the string that starts at `at` (a quote). A scan by hand: a regular expression would exhaust its stack on a string of megabytes. */
+/**
+ * Index after the string that starts at `at` (a quote). A scan by hand: a regular expression would exhaust its stack on a string of
+ * megabytes.
+ */
 function skipString(text: string, at: number): number {
   let i = at + 1
   while (i < text.length && text.charCodeAt(i) !== quote) i += text.charCodeAt(i) === backslash ? 2 : 1

@@ -1,6 +1,6 @@
 /**
- * The safetensors format: `u64 header length · JSON header · tensor bytes`. A checkpoint comes from anywhere, so every number in the header is checked before anything uses it: what
- * `readTable` returns lies inside the file, or it throws.
+ * The safetensors format: `u64 header length · JSON header · tensor bytes`. A checkpoint comes from anywhere, so every number in the
+ * header is checked before anything uses it: what `readTable` returns lies inside the file, or it throws.
  */
 import { CheckpointError } from "../errors.ts"
 import type { DType } from "../plan/types.ts"
@@ -197,8 +197,8 @@ export function decodeSafetensors(bytes: Uint8Array, file: string): { tensors: M
 const dtypeOrder: readonly DType[] = ["f32", "i32", "u32", "bf16", "f16", "u8"]
 
 /**
- * Bytes of a safetensors file. The same input gives the same bytes: tensors are ordered by element size, then name, so that each is aligned to its elements, and the header is padded
- * with spaces to a multiple of 8.
+ * Bytes of a safetensors file. The same input gives the same bytes: tensors are ordered by element size, then name, so that each is
+ * aligned to its elements, and the header is padded with spaces to a multiple of 8.
  */
 export function encodeSafetensors(tensors: ReadonlyMap<string, TensorData>, metadata: Readonly<Record<string, string>> = {}): Uint8Array {
   const byName = ([a]: [string, unknown], [b]: [string, unknown]): number => (a < b ? -1 : 1)

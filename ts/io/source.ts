@@ -41,8 +41,8 @@ function packageRoot(): string {
 const hubId = /^([A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*?)(?:@([^\s@]+))?$/
 
 /**
- * Reads the checkpoint that `source` names: nothing (the embedded model), a folder, a `.safetensors` file, a `file:` or `http(s):` URL of either, or `owner/name[@revision]`, which is
- * the hub unless that folder exists here.
+ * Reads the checkpoint that `source` names: nothing (the embedded model), a folder, a `.safetensors` file, a `file:` or `http(s):` URL of
+ * either, or `owner/name[@revision]`, which is the hub unless that folder exists here.
  * @throws CheckpointError, TokenizerError, HubError, OptionError; the signal's reason when aborted
  */
 export async function openCheckpoint(source?: string | URL, options: SourceOptions = {}): Promise<Checkpoint> {

@@ -26,9 +26,10 @@ function members(part: unknown, key: string): Json[] {
 }
 
 /**
- * Whether a text may be cut before an ASCII white space that follows anything else, and its parts be encoded on their own. GPT-2's pattern never lets a piece run from a
- * character that is not white space into one that is, its only look-ahead asks for white space or the end, and it looks back at nothing: both sides match as they did in the whole. The
- * normalizer NFC joins nothing to an ASCII character on its left side. Added tokens must not contain such a place, nor strip their surroundings.
+ * Whether a text may be cut before an ASCII white space that follows anything else, and its parts be encoded on their own. GPT-2's pattern
+ * never lets a piece run from a character that is not white space into one that is, its only look-ahead asks for white space or the end,
+ * and it looks back at nothing: both sides match as they did in the whole. The normalizer NFC joins nothing to an ASCII character on its
+ * left side. Added tokens must not contain such a place, nor strip their surroundings.
  */
 function canSlice(json: Json, config: Json, added: readonly AddedToken[]): boolean {
   const model = json.model as Json
@@ -105,8 +106,8 @@ export class Tokenizer {
   }
 
   /**
-   * The first index from `from` on at which a text may be cut in two whose ids, one after the other, are those of the whole; -1 when there is none. It holds for every continuation
-   * of the text too.
+   * The first index from `from` on at which a text may be cut in two whose ids, one after the other, are those of the whole; -1 when there
+   * is none. It holds for every continuation of the text too.
    */
   cut(text: string, from: number): number {
     if (!this.#sliceable) return -1

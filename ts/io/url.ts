@@ -1,6 +1,6 @@
 /**
- * A checkpoint at an http(s) address: a folder's, or that of its `.safetensors` file. Copied into the cache file by file and asked for again by its ETag, so that an unchanged one is
- * not downloaded twice.
+ * A checkpoint at an http(s) address: a folder's, or that of its `.safetensors` file. Copied into the cache file by file and asked for
+ * again by its ETag, so that an unchanged one is not downloaded twice.
  */
 import { createHash } from "node:crypto"
 import { readFile, rename, rm, stat, writeFile } from "node:fs/promises"
@@ -65,7 +65,8 @@ async function updateAll(base: URL, weights: string, folder: string, options: So
 }
 
 /**
- * Downloads the checkpoint at `url` and returns its folder, or its file when the address is that of one. Without network the copy in the cache is used.
+ * Downloads the checkpoint at `url` and returns its folder, or its file when the address is that of one. Without network the copy in the
+ * cache is used.
  * @throws HubError; the signal's reason when aborted
  */
 export async function downloadCheckpoint(url: URL, options: SourceOptions): Promise<string> {
