@@ -35,6 +35,12 @@ export const errorCodes: Readonly<Record<string, ErrorRow>> = {
     meaning: "A token id is not an integer of the model's vocabulary.",
     fix: "Encode the text with this model's tokenizer.",
   },
+  SCAN_SHAPE: {
+    class: "OptionError",
+    meaning: "The arrays given to selectiveScan do not fit together.",
+    fix: "Give the shapes that the message says.",
+  },
+  SCAN_TYPE: { class: "OptionError", meaning: "An argument of selectiveScan has the wrong type.", fix: "Give what the message says." },
   CHECKPOINT_NOT_FOUND: {
     class: "CheckpointError",
     meaning: "The folder or file does not exist.",
