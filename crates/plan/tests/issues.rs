@@ -394,6 +394,15 @@ fn in_place_is_for_the_pairs_of_the_table_alone() {
     twice["nodes"][5]["in"] = json!([13, 13, 1]);
     twice["nodes"][7]["in"] = json!([14, 12, 1]);
     assert_eq!(codes(&twice.to_string()), ["overlap"].into());
+    // nor when it is a part of a larger buffer, whose other bytes may be needed.
+    let mut part = good();
+    part["buffers"][13]["view"] = json!({ "of": 17, "byte": 0 });
+    for field in ["space", "offset", "bytes"] {
+        part["buffers"][13].as_object_mut().unwrap().remove(field);
+    }
+    let whole = json!({ "id": 17, "name": "both", "dtype": "f32", "shape": [4, 3, 8], "space": "temp", "offset": 1024, "bytes": 384 });
+    part["buffers"].as_array_mut().unwrap().push(whole);
+    assert_eq!(codes(&part.to_string()), ["overlap"].into());
     // nor while the input lives on.
     let mut lives = good();
     lives["nodes"][7]["in"] = json!([14, 13, 1]);
