@@ -56,7 +56,10 @@ export function parse(text: string): Expr {
     eat("/")
     return close({ op: "ceil", a, b: sum() })
   }
-  const close = (e: Expr): Expr => (eat(")"), e)
+  const close = (e: Expr): Expr => {
+    eat(")")
+    return e
+  }
   const sum = (): Expr => chain("+-", () => chain("*%", unit))
   const result = sum()
   return at === tokens.length ? result : fail()
