@@ -69,8 +69,8 @@ export async function score(runner: Runner, reader: IdReader, input: FeedInput, 
   checkOptions("score", options, workOptions)
   const { signal, onProgress } = options
   signal?.throwIfAborted()
-  const tokens = new Growing(new Int32Array(chunkRows))
-  const logprobs = new Growing(new Float32Array(chunkRows))
+  const tokens = new Growing<Int32Array>(new Int32Array(chunkRows))
+  const logprobs = new Growing<Float32Array>(new Float32Array(chunkRows))
   logprobs.push(Float32Array.of(Number.NaN))
   let loaded = 0
   let nats = 0
