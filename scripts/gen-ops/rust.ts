@@ -1,5 +1,5 @@
 /** The Rust declarations of the op table. */
-import { type Attr, type Expr, type Op, parse, pascal, rule } from "./table.ts"
+import { type Attr, type Expr, type Input, type Op, type Output, parse, pascal, rule } from "./table.ts"
 
 function expr(e: Expr): string {
   if ("int" in e) return `Int(${e.int})`
@@ -57,6 +57,14 @@ impl Default for ${pascal(o.name)}Attrs {
     }
 }
 `
+const input = (i: Input): string => {
+  const dtypes = i.dtypes.map(dtype).join(", ")
+  return `Input { name: "${i.name}", shape: ${shape(i.shape)}, dtypes: &[${dtypes}], optional: ${!!i.optional}, ld: ${!!i.ld} }`
+}
+const output = (t: Output): string => {
+  const type = t.dtype.startsWith("attr:") ? `Attr("${t.dtype.slice(5)}")` : `Is(${dtype(t.dtype)})`
+  return `Output { name: "${t.name}", shape: ${shape(t.shape)}, dtype: OutputType::${type} }`
+}
 const signature = (o: Op): string => {
   const tensor = (list: { name: string }[], name: string): number => list.findIndex((t) => t.name === name)
   return `
@@ -64,14 +72,14 @@ static ${o.name.toUpperCase()}: Signature = Signature {
     inputs: &[${o.inputs
       .map(
         (i) => `
-        Input { name: "${i.name}", shape: ${shape(i.shape)}, dtypes: &[${i.dtypes.map(dtype).join(", ")}], optional: ${!!i.optional}, ld: ${!!i.ld} },`,
+        ${input(i)},`,
       )
       .join("")}
     ],
     outputs: &[${o.outputs
       .map(
         (t) => `
-        Output { name: "${t.name}", shape: ${shape(t.shape)}, dtype: ${t.dtype.startsWith("attr:") ? `OutputType::Attr("${t.dtype.slice(5)}")` : `OutputType::Is(${dtype(t.dtype)})`} },`,
+        ${output(t)},`,
       )
       .join("")}
     ],

@@ -1,5 +1,5 @@
 /** The TypeScript declarations of the op table. */
-import { type Attr, type Expr, names, type Op, parse, pascal, rule } from "./table.ts"
+import { type Attr, type Expr, type Input, names, type Op, parse, pascal, rule } from "./table.ts"
 
 function ts(e: Expr): string {
   if ("int" in e) return String(e.int)
@@ -13,12 +13,16 @@ const union = (items: string[]): string => (items.length ? items.map((i) => JSON
 const fn = (e: Expr): string => (names(e).length ? `(d) => ${ts(e)}` : `() => ${ts(e)}`)
 const shapeFn = (s: string[]): string => `(d) => [${s.map((x) => ts(parse(x))).join(", ")}]`
 const tsAttr = (a: Attr): string => (a.type === "enum" ? union(a.values ?? []) : a.type === "bool" ? "boolean" : "number")
+const input = (i: Input): string => {
+  const dims = `shape: ${JSON.stringify(i.shape)}, dims: ${shapeFn(i.shape)}`
+  return `{ name: "${i.name}", ${dims}, dtypes: ${JSON.stringify(i.dtypes)}, optional: ${!!i.optional}, ld: ${!!i.ld} }`
+}
 const tsOp = (o: Op): string => `  ${o.name}: {
     name: "${o.name}",
     inputs: [${o.inputs
       .map(
         (i) => `
-      { name: "${i.name}", shape: ${JSON.stringify(i.shape)}, dims: ${shapeFn(i.shape)}, dtypes: ${JSON.stringify(i.dtypes)}, optional: ${!!i.optional}, ld: ${!!i.ld} },`,
+      ${input(i)},`,
       )
       .join("")}
     ],
@@ -76,7 +80,8 @@ export interface OutputsOf { ${ops.map((o) => `${o.name}: ${pascal(o.name)}Outpu
 export type Dims = Readonly<Record<string, number>>
 /** \`shape\` as in the table, one expression an axis; \`dims\` its value. \`ld\`: rows may lie further apart than the last axis is long. */
 export interface InputSpec<N extends string = string> {
-  readonly name: N; readonly shape: readonly string[]; readonly dims: (d: Dims) => number[]; readonly dtypes: readonly DType[]; readonly optional: boolean; readonly ld: boolean
+  readonly name: N; readonly shape: readonly string[]; readonly dims: (d: Dims) => number[]
+  readonly dtypes: readonly DType[]; readonly optional: boolean; readonly ld: boolean
 }
 /** \`dtype\` is \`attr:name\` where an attribute gives it. */
 export interface OutputSpec<N extends string = string> {

@@ -75,7 +75,8 @@ export interface OutputsOf { embed: EmbedOutput; rmsnorm: RmsnormOutput; linear:
 export type Dims = Readonly<Record<string, number>>
 /** `shape` as in the table, one expression an axis; `dims` its value. `ld`: rows may lie further apart than the last axis is long. */
 export interface InputSpec<N extends string = string> {
-  readonly name: N; readonly shape: readonly string[]; readonly dims: (d: Dims) => number[]; readonly dtypes: readonly DType[]; readonly optional: boolean; readonly ld: boolean
+  readonly name: N; readonly shape: readonly string[]; readonly dims: (d: Dims) => number[]
+  readonly dtypes: readonly DType[]; readonly optional: boolean; readonly ld: boolean
 }
 /** `dtype` is `attr:name` where an attribute gives it. */
 export interface OutputSpec<N extends string = string> {

@@ -1,7 +1,8 @@
 //! Reads, checks and prints plans (`spec/plan.md`). Knows which ops there are and what they take, not what they compute.
 //!
-//! [`check`] is the gate: it trusts nothing in the text and gives a [`Checked`] plan, in which every operand lies inside its space, every read was written, no two live buffers
-//! share bytes but for the in-place pairs of the op table, and shapes, dtypes and attributes are those of the table.
+//! [`check`] is the gate: it trusts nothing in the text and gives a [`Checked`] plan, in which every operand lies inside its space,
+//! every read was written, no two live buffers share bytes but for the in-place pairs of the op table, and shapes, dtypes and
+//! attributes are those of the table.
 #![forbid(unsafe_code)]
 
 mod attrs;

@@ -75,8 +75,9 @@ pub(crate) fn overlaps(
     }
 }
 
-/// Whether `y` may take the bytes of `a`: the node that ends `a` begins `y`, the table has the pair, both are whole buffers of the same bytes, and no other input of the node
-/// reads `a`, for a kernel promises to read an element before it writes it only for that pair.
+/// Whether `y` may take the bytes of `a`: the node that ends `a` begins `y`, the table has the pair, both are whole buffers of the
+/// same bytes, and no other input of the node reads `a`, for a kernel promises to read an element before it writes it only for
+/// that pair.
 fn inplace(plan: &Plan, extents: &[Extent], typed: &[Typed], a: &Live, y: &Live) -> bool {
     let k = y.life.first as usize;
     let node = &plan.nodes[k];

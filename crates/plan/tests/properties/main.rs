@@ -1,4 +1,5 @@
-//! Random valid plans pass; one change to them is refused, or a simulation that knows nothing of the validator finds it harmless; garbage never panics.
+//! Random valid plans pass; one change to them is refused, or a simulation that knows nothing of the validator finds it harmless;
+//! garbage never panics.
 
 mod mutate;
 mod planner;
