@@ -4,7 +4,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { decodeSafetensors } from "../../ts/io/safetensors.ts"
 import type { Model } from "../../ts/run/model.ts"
 import type { Session } from "../../ts/run/session.ts"
-import { openNative, relativeError, someIds } from "../support/models.ts"
+import { relativeError, someIds } from "../support/models.ts"
+import { openNative } from "../support/native.ts"
 
 const bound = 1e-5
 

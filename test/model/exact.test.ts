@@ -4,7 +4,8 @@ import type { EngineOptions } from "../../ts/backend/interface.ts"
 import type { Model } from "../../ts/run/model.ts"
 import type { Session } from "../../ts/run/session.ts"
 import type { GenerateOptions, Piece } from "../../ts/run/types.ts"
-import { openNative, someIds } from "../support/models.ts"
+import { someIds } from "../support/models.ts"
+import { openNative } from "../support/native.ts"
 
 const names = ["mamba", "mamba-odd", "rustbook"]
 const vocabOf: Record<string, number> = { mamba: 320, "mamba-odd": 320, rustbook: 4096 }

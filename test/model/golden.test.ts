@@ -2,7 +2,8 @@
 import { readFileSync } from "node:fs"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import type { Model } from "../../ts/run/model.ts"
-import { golden, openNative, root } from "../support/models.ts"
+import { golden, root } from "../support/models.ts"
+import { openNative } from "../support/native.ts"
 
 const close = 2e-4
 const furthest = (a: ArrayLike<number>, b: ArrayLike<number>): number =>

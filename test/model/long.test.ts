@@ -1,6 +1,7 @@
 /** Nothing grows: a million tokens through one session. */
 import { expect, test } from "vitest"
-import { openNative, relativeError } from "../support/models.ts"
+import { relativeError } from "../support/models.ts"
+import { openNative } from "../support/native.ts"
 
 /** Ids without end, a few thousand at a time. */
 function* ids(count: number): Generator<Int32Array> {

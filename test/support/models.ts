@@ -2,7 +2,6 @@
 import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import type { Backend } from "../../ts/backend/interface.ts"
-import { loadNative } from "../../ts/backend/native.ts"
 import { readCheckpoint } from "../../ts/io/checkpoint.ts"
 import type { Tokenizer } from "../../ts/io/tokenizer.ts"
 import { families } from "../../ts/models/index.ts"
@@ -28,13 +27,6 @@ export async function openFamily(name: string, backend: Backend, parts: Partial<
   const read = await readCheckpoint(`${root}test/golden/families/${name}`)
   const checkpoint = { ...read, config: { ...read.config, ...config }, generationConfig: { ...read.generationConfig, ...config } }
   return openModel({ checkpoint, families, backend, ...rest })
-}
-
-/** The embedded model, or a small random one (`mamba`, `mamba-odd`), on the native engine. */
-export async function openNative(name: string, parts: Parameters<typeof openFamily>[2] = {}): Promise<Model> {
-  if (name !== "rustbook") return openFamily(name, loadNative(), parts)
-  const checkpoint = await readCheckpoint(`${root}models/rustbook-mamba1-2.8m`)
-  return openModel({ checkpoint, families, backend: loadNative(), ...parts })
 }
 
 export const golden = <T>(path: string): T => JSON.parse(readFileSync(`${root}test/golden/${path}`, "utf8")) as T

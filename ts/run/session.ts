@@ -2,12 +2,13 @@
 import type { StateHandle } from "../backend/interface.ts"
 import { DisposedError, OptionError, SessionBusyError } from "../errors.ts"
 import { checkOptions } from "../options.ts"
-import { DecodeRow, decode, Generation, type Keeper, markSeen } from "./decode.ts"
+import { DecodeRow, decode, Generation, markSeen } from "./decode.ts"
 import type { IdReader } from "./ids.ts"
+import { SessionMemory } from "./memory.ts"
 import { workOptions } from "./passes.ts"
 import { chunkRows, type Runner } from "./runner.ts"
 import { randomSeed, resolveSampling } from "./sampling.ts"
-import { readSnapshot, type Snapshot, writeSnapshot } from "./state.ts"
+import { readSnapshot, writeSnapshot } from "./state.ts"
 import { StopText, type TokenStream } from "./text.ts"
 import type { FeedInput, GenerateOptions, Piece, Result, WorkOptions } from "./types.ts"
 
@@ -34,12 +35,9 @@ function either(own: AbortSignal, given: AbortSignal | undefined): AbortSignal {
 
 export class Session {
   readonly #context: SessionContext
+  readonly #memory: SessionMemory
   readonly #end = new AbortController()
-  /** Settles when copies that were asked for without waiting (fork, restore) are made. */
-  #ready: Promise<unknown> = Promise.resolve()
   #busy = false
-  #state: StateHandle | undefined
-  #spare: StateHandle | undefined
   #fed = 0
   #pending: number | undefined
   /** The pending token was fed by the caller (not handed out by `generate`): `save` puts it through the model first. */
@@ -51,9 +49,10 @@ export class Session {
   /** Made by `model.session()`. */
   constructor(context: SessionContext, bytes?: Uint8Array) {
     this.#context = context
+    this.#memory = new SessionMemory(context.runner)
     this.#seen = new Uint8Array(Math.ceil(context.runner.model.vocabRows / 8))
+    if (bytes !== undefined) this.#restore(bytes)
     context.opened(this)
-    if (bytes !== undefined) this.#restore(readSnapshot(bytes, context.runner.model, context.fingerprint()))
   }
 
   /** Tokens that the session holds: fed, and handed out by `generate`. */
@@ -68,16 +67,15 @@ export class Session {
     checkOptions("feed", options, workOptions)
     return this.#exclusive(async (state) => {
       const signal = either(this.#end.signal, options?.signal)
-      const keeper = this.#keeper(state)
       let kept = false
       const keep = async (): Promise<void> => {
-        if (!kept) await keeper.keep()
+        if (!kept) await this.#memory.keep()
         kept = true
       }
       try {
         await this.#feed(state, input, keep, signal, options?.onProgress)
       } catch (error) {
-        if (kept) await keeper.restore()
+        if (kept) await this.#memory.restore()
         throw error
       }
     })
@@ -146,12 +144,11 @@ export class Session {
   async #known(state: StateHandle): Promise<Float32Array> {
     const token = this.#next()
     if (token !== undefined) {
-      const keeper = this.#keeper(state)
-      await keeper.keep()
+      await this.#memory.keep()
       try {
         this.#logits = await this.#context.runner.logits(state, token, this.#end.signal)
       } catch (error) {
-        await keeper.restore()
+        await this.#memory.restore()
         throw error
       }
       markSeen(this.#seen, token)
@@ -186,7 +183,7 @@ export class Session {
             state,
             rows: [row],
             sampling,
-            keeper: session.#keeper(state),
+            keeper: session.#memory,
             signal,
             stopOnAbort: options?.stopOnAbort,
           })
@@ -227,20 +224,15 @@ export class Session {
     })
   }
 
-  #restore(snapshot: Snapshot): void {
-    const { runner } = this.#context
-    this.#fed = snapshot.fed
-    this.#pending = snapshot.pending
-    this.#rng = snapshot.rng
-    this.#logits = snapshot.logits
-    if (snapshot.seen !== undefined) this.#seen.set(snapshot.seen)
-    this.#await(
-      (async () => {
-        this.#state = await runner.newState(1)
-        const state = this.#state
-        await Promise.all(runner.model.state.map(({ name }, i) => runner.engine.write(state, name, snapshot.layers[i] as Uint8Array)))
-      })(),
-    )
+  #restore(bytes: Uint8Array): void {
+    const { runner, fingerprint } = this.#context
+    const { fed, pending, rng, logits, seen, layers } = readSnapshot(bytes, runner.model, fingerprint())
+    this.#fed = fed
+    this.#pending = pending
+    this.#rng = rng
+    this.#logits = logits
+    if (seen !== undefined) this.#seen.set(seen)
+    this.#memory.load(layers)
   }
 
   /** A second session that goes on from here. It draws the same random numbers unless it is given its own seed. */
@@ -254,34 +246,8 @@ export class Session {
     copy.#rng = this.#rng && { ...this.#rng }
     copy.#seen = this.#seen.slice()
     copy.#flush = this.#flush
-    const { runner } = this.#context
-    const copied = this.#ready.then(async () => {
-      if (this.#state === undefined) return
-      copy.#state = await runner.newState(1)
-      await runner.engine.copyState(copy.#state, this.#state)
-    })
-    this.#await(copied)
-    copy.#await(copied)
+    copy.#memory.copy(this.#memory)
     return copy
-  }
-
-  #await(work: Promise<unknown>): void {
-    this.#ready = work
-    // Reported by the next call that waits for it.
-    work.catch(() => {})
-  }
-
-  #keeper(state: StateHandle): Keeper {
-    const { engine } = this.#context.runner
-    return {
-      keep: async () => {
-        this.#spare ??= await this.#context.runner.newState(1)
-        await engine.copyState(this.#spare, state)
-      },
-      restore: async () => {
-        if (!this.#end.signal.aborted) await engine.copyState(state, this.#spare as StateHandle)
-      },
-    }
   }
 
   #alive(): void {
@@ -293,10 +259,9 @@ export class Session {
     if (this.#busy) throw busy()
     this.#busy = true
     try {
-      await this.#ready
-      this.#state ??= await this.#context.runner.newState(1)
+      const state = await this.#memory.open()
       this.#alive()
-      return this.#state
+      return state
     } catch (error) {
       this.#busy = false
       throw this.#explained(error)
@@ -323,9 +288,7 @@ export class Session {
   async dispose(): Promise<void> {
     if (this.#end.signal.aborted) return
     this.#end.abort(new DisposedError("DISPOSED", "The session was disposed.", { fix: "Make a new one with model.session()." }))
-    await this.#ready.catch(() => {})
-    const { engine } = this.#context.runner
-    for (const handle of [this.#state, this.#spare]) if (handle !== undefined) engine.release(handle)
+    await this.#memory.release()
     this.#context.closed(this)
   }
 
