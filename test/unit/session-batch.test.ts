@@ -45,11 +45,14 @@ describe("a ragged batch", () => {
     const many = Array.from({ length: 70 }, (_, i) => [i, i + 1, i + 2].slice(0, 1 + (i % 3)))
     const model = await open()
     const expected = await model.complete(many, { maxNewTokens: 4 })
-    const small = await open({ memoryLimit: 400_000 })
+    const small = await open({ memoryLimit: 1_500_000 })
     expect(await small.complete(many, { maxNewTokens: 4 })).toEqual(expected)
     for (const i of [0, 63, 64, 69]) expect(await model.complete(many[i] as number[], { maxNewTokens: 4 })).toEqual(expected[i])
     await model.dispose()
     await small.dispose()
+    const none = await open({ memoryLimit: 100_000 })
+    await expect(none.complete(many)).rejects.toThrow(MemoryLimitError)
+    await none.dispose()
   })
 
   test("an abort ends all rows", async () => {

@@ -11,13 +11,11 @@ import type { GenerateOptions, Piece, Prompt, Result } from "./types.ts"
 /** More rows at once gain nothing on a CPU, and each size is a program of its own. */
 const maxRows = 64
 
-/** Rows that run together: powers of two, so that few programs serve every size of batch. */
+/** Rows that run together: powers of two, so that few programs serve every size of batch, and as many as the memory limit allows. */
 function groupSize(runner: Runner, rows: number): number {
-  const { vocabRows } = runner.model
-  const perRow = 2 * runner.stateBytes + 16 * vocabRows
-  const affordable = Math.max(1, Math.floor(runner.memoryLimit / 2 / perRow))
-  const size = Math.min(2 ** Math.ceil(Math.log2(rows)), maxRows)
-  return affordable >= size ? size : 2 ** Math.floor(Math.log2(affordable))
+  let size = Math.min(2 ** Math.ceil(Math.log2(rows)), maxRows)
+  while (size > 1 && !runner.fits({ kind: "chunk", b: size, l: chunkLength(size) })) size /= 2
+  return size
 }
 
 /** Feeds all ids of each row but the last one. */

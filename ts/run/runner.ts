@@ -3,6 +3,7 @@ import { totalmem } from "node:os"
 import type { Engine, ProgramHandle, StateHandle, WeightsHandle } from "../backend/interface.ts"
 import { CheckpointError, DeviceError, MemoryLimitError } from "../errors.ts"
 import type { LanguageModel, TensorTable } from "../models/family.ts"
+import type { Plan } from "../plan/types.ts"
 import { buildProgram, type ProgramSpec } from "./programs.ts"
 import { rngRow, type Sampling, samplerRow } from "./sampling.ts"
 
@@ -31,6 +32,15 @@ export const asFloats = (bytes: Uint8Array): Float32Array => words(bytes, Float3
 export const asInts = (bytes: Uint8Array): Int32Array => words(bytes, Int32Array)
 export const asBytes = (array: Float32Array | Int32Array | Uint32Array): Uint8Array =>
   new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
+
+/** What a program takes, in bytes. A session keeps two states: its own and the copy that it can go back to. */
+function memoryOf({ spaces: { temp, state, io } }: Plan): [string, number][] {
+  return [
+    ["activations", temp],
+    ["state", 2 * state],
+    ["inputs and outputs", io],
+  ]
+}
 
 export class Runner {
   readonly engine: Engine
@@ -71,23 +81,23 @@ export class Runner {
   }
 
   async #load(spec: ProgramSpec): Promise<ProgramHandle> {
-    const plan = buildProgram(this.model, this.#tensors, { ...spec, compute: this.#compute })
-    const { temp, state, io } = plan.spaces
-    // A session keeps two states: its own and the copy it can go back to.
-    this.require(
-      [
-        ["activations", temp],
-        ["state", 2 * state],
-        ["inputs and outputs", io],
-      ],
-      `Program ${plan.name}`,
-    )
+    const plan = this.#plan(spec)
+    this.require(memoryOf(plan), `Program ${plan.name}`)
     return this.engine.load(JSON.stringify(plan), this.#weights)
+  }
+
+  #plan(spec: ProgramSpec): Plan {
+    return buildProgram(this.model, this.#tensors, { ...spec, compute: this.#compute })
+  }
+
+  /** Whether a program stays within the memory limit. Nothing is loaded. */
+  fits(spec: ProgramSpec): boolean {
+    return memoryOf(this.#plan(spec)).reduce((sum, [, bytes]) => sum + bytes, 0) <= this.memoryLimit
   }
 
   /** Size of the last axis of each output, in order of the trace. Nothing is loaded. */
   outputWidths(spec: ProgramSpec): Map<string, number> {
-    const plan = buildProgram(this.model, this.#tensors, { ...spec, compute: this.#compute })
+    const plan = this.#plan(spec)
     return new Map(Object.entries(plan.outputs).map(([name, id]) => [name, plan.buffers[id]?.shape.at(-1) as number]))
   }
 
@@ -111,11 +121,6 @@ export class Runner {
 
   async newState(rows: number): Promise<StateHandle> {
     return this.engine.state(await this.program({ kind: "step", b: rows }))
-  }
-
-  /** Bytes of the state of one row, for deciding how many rows run at once. */
-  get stateBytes(): number {
-    return this.model.state.reduce((sum, { shape }) => sum + 4 * shape[0] * shape[1], 0)
   }
 
   /**
