@@ -76,6 +76,11 @@ export const errorCodes: Readonly<Record<string, ErrorRow>> = {
     meaning: "No known family of models matches the configuration.",
     fix: "Pass a family of your own with the models option.",
   },
+  CHECKPOINT_FIELD: {
+    class: "CheckpointError",
+    meaning: "A field of config.json is not supported, makes no sense, or contradicts another.",
+    fix: "Use the config.json that belongs to the weights.",
+  },
   CHECKPOINT_INDEX: {
     class: "CheckpointError",
     meaning: "The index of a sharded checkpoint is broken or does not fit its shards.",
@@ -178,6 +183,11 @@ export const errorCodes: Readonly<Record<string, ErrorRow>> = {
     class: "SessionBusyError",
     meaning: "A second call was made while the first still runs on this session.",
     fix: "Await the first, or fork the session.",
+  },
+  PLAN_TRACE: {
+    class: "PlanError",
+    meaning: "A model definition puts a program together wrongly: shapes, dtypes or names do not fit.",
+    fix: "Correct the model definition; the message says where.",
   },
   DEVICE_NON_FINITE: {
     class: "DeviceError",

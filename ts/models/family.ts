@@ -2,10 +2,19 @@
 import type { Tensor } from "../graph/tensor.ts"
 
 /** A tensor the checkpoint must hold. `key` is the Hugging Face name; `aliases` are other layouts' names for the same tensor. */
-export interface WeightSpec { key: string; shape: number[]; aliases?: string[]; optional?: boolean }
+export interface WeightSpec {
+  key: string
+  shape: number[]
+  aliases?: string[]
+  optional?: boolean
+}
 
 /** One state tensor of a row, in the engine's order of axes. `external` is the same tensor in `spec/state.md`: the two axes swapped. */
-export interface StateSpec { name: string; shape: [number, number]; external: [number, number] }
+export interface StateSpec {
+  name: string
+  shape: [number, number]
+  external: [number, number]
+}
 
 /** Shape and dtype of every checkpoint tensor, by canonical key. */
 export type TensorTable = ReadonlyMap<string, { dtype: "f32" | "bf16" | "f16"; shape: readonly number[] }>

@@ -4,13 +4,47 @@ export type Space = "weights" | "temp" | "state" | "io"
 
 export const dtypeSize: Record<DType, number> = { f32: 4, bf16: 2, f16: 2, i32: 4, u32: 4, u8: 1 }
 
-export interface PlacedBuffer { id: number; name: string; dtype: DType; shape: number[]; space: "temp" | "state" | "io"; offset: number; bytes: number }
-export interface WeightBuffer { id: number; name: string; dtype: DType; shape: number[]; space: "weights" }
-export interface ViewBuffer { id: number; name: string; dtype: DType; shape: number[]; view: { of: number; byte: number; ld?: number } }
+export interface PlacedBuffer {
+  id: number
+  name: string
+  dtype: DType
+  shape: number[]
+  space: "temp" | "state" | "io"
+  offset: number
+  bytes: number
+}
+export interface WeightBuffer {
+  id: number
+  name: string
+  dtype: DType
+  shape: number[]
+  space: "weights"
+}
+export interface ViewBuffer {
+  id: number
+  name: string
+  dtype: DType
+  shape: number[]
+  view: { of: number; byte: number; ld?: number }
+}
 export type PlanBuffer = PlacedBuffer | WeightBuffer | ViewBuffer
 
-export interface PlanWeight { buffer: number; key: string; as: "stored" | "f32" | "negexp"; transpose?: boolean; dtype: DType; shape: number[] }
-export interface PlanNode { id: number; op: string; in: (number | null)[]; out: number[]; attrs: Record<string, number | boolean | string>; at: string }
+export interface PlanWeight {
+  buffer: number
+  key: string
+  as: "stored" | "f32" | "negexp"
+  transpose?: boolean
+  dtype: DType
+  shape: number[]
+}
+export interface PlanNode {
+  id: number
+  op: string
+  in: (number | null)[]
+  out: number[]
+  attrs: Record<string, number | boolean | string>
+  at: string
+}
 
 export interface Plan {
   format: 1
