@@ -7,6 +7,8 @@ pub mod cases;
 pub mod cast;
 pub mod conv1d_silu;
 pub mod embed;
+pub mod linear;
+pub mod linear_cross_entropy;
 mod math;
 pub mod philox;
 pub mod rmsnorm;
