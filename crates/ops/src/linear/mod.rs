@@ -11,6 +11,9 @@
 pub(crate) mod few;
 pub(crate) mod many;
 
+#[cfg(test)]
+mod tests;
+
 use half::bf16;
 use statespace_plan::DType;
 use statespace_plan::ops::Compute;
@@ -55,7 +58,8 @@ pub fn reference(op: &Reference, y: &mut [f64]) {
 
 /// Σ x·w with the factors rounded as `compute` says.
 pub(crate) fn product(compute: Compute, dtype: DType, x: &[f64], weight: &[f64]) -> f64 {
-    let round = |on: bool, value: f64| if on { bf16::from_f64(value).to_f64() } else { value };
+    // By way of f32: the direct conversion of `half` drops bits before it rounds.
+    let round = |on: bool, value: f64| if on { bf16::from_f32(value as f32).to_f64() } else { value };
     let (x_rounds, weight_rounds) = (compute == Compute::Bf16, compute == Compute::Bf16 && dtype == DType::F32);
     x.iter().zip(weight).map(|(&x, &w)| round(x_rounds, x) * round(weight_rounds, w)).sum()
 }

@@ -5,6 +5,8 @@
 //! host checks targets before a run, and a mistake there must be seen.
 
 mod online;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 
