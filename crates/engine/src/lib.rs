@@ -1,1 +1,46 @@
-//! Placeholder.
+//! Runs plans. Knows ops and bytes, not models.
+//!
+//! An [`Engine`] is a thread that owns memory, checkpoints, loaded plans and states, and does one command after the other; a command ends with a
+//! [`Reply`]. Plans are checked by `statespace-plan`, on whose rules the memory safety of the executors rests, and run by one of two
+//! executors: vector kernels on a pool of threads, or the f64 definitions of the ops.
+//!
+//! ```
+//! use std::sync::mpsc::channel;
+//! use statespace_engine::{Engine, Options};
+//!
+//! let engine = Engine::open(Options::default())?;
+//! let (send, receive) = channel();
+//! engine.load("{}".to_owned(), None, Box::new(move |result| send.send(result).unwrap()));
+//! assert_eq!(receive.recv().unwrap().unwrap_err().code(), "plan");
+//! # Ok::<(), statespace_engine::Error>(())
+//! ```
+#![deny(unsafe_code)]
+
+#[allow(unsafe_code)]
+mod arena;
+mod convert;
+mod core;
+mod cpu;
+mod engine;
+mod error;
+mod kernels;
+mod node;
+mod options;
+mod place;
+#[allow(unsafe_code)]
+mod pool;
+mod program;
+mod reference;
+#[allow(unsafe_code)]
+mod weights;
+
+pub use engine::{Engine, Reply};
+pub use error::Error;
+pub use options::{Bytes, EngineInfo, Executor, Info, Options, info};
+pub use statespace_plan::{DType, Issue};
+pub use weights::{File, Source, TensorSource};
+
+/// Findings of the validator; none if the plan is good.
+pub fn check(plan: &str) -> Vec<Issue> {
+    statespace_plan::check(plan).err().unwrap_or_default()
+}

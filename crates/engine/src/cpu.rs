@@ -1,0 +1,147 @@
+//! The executor with vector kernels.
+
+use std::sync::Arc;
+
+use statespace_plan::{Attrs, Checked, CheckedNode, Op, Place, Weight};
+use statespace_simd::Level;
+
+use crate::arena::{Arena, Job, Memory, fits};
+use crate::error::Error;
+use crate::kernels;
+use crate::node::{Base, Node, check_ids};
+use crate::place::{Mode, Placement, broken, mark, poison};
+use crate::pool::Pool;
+use crate::weights::{Bound, Weights};
+
+/// What all programs of an engine share.
+pub(crate) struct Machine {
+    pub(crate) level: Level,
+    pub(crate) pool: Pool,
+    pub(crate) temp: Arena,
+    pub(crate) mode: Mode,
+    pub(crate) dump: bool,
+}
+
+impl Machine {
+    /// Makes `temp` and the scratch as large as the largest of these programs needs.
+    pub(crate) fn fit<'a>(&mut self, programs: impl Iterator<Item = &'a Program>) -> Result<(), Error> {
+        let (temp, scratch) = programs.fold((0, 0), |(temp, scratch), p| (temp.max(p.placement.temp), scratch.max(p.scratch)));
+        if temp != self.temp.len() {
+            // The old one first: nothing in it is of use, and both may be more than there is.
+            self.temp = Arena::zeroed(0)?;
+            self.temp = Arena::zeroed(temp)?;
+        }
+        self.pool.set_scratch(scratch)
+    }
+}
+
+/// A loaded plan.
+pub(crate) struct Program {
+    nodes: Vec<Node>,
+    pub(crate) placement: Placement,
+    pub(crate) io: Arena,
+    weights: Vec<Bound>,
+    scratch: usize,
+    guard: bool,
+    /// By node and output; empty unless asked for.
+    pub(crate) dumps: Vec<Vec<Vec<u8>>>,
+}
+
+impl Program {
+    pub(crate) fn new(plan: &Checked, weights: Option<&Arc<Weights>>, machine: &Machine) -> Result<Program, Error> {
+        let placement = Placement::new(plan, machine.mode);
+        let threads = machine.pool.threads();
+        let nodes: Vec<Node> = plan.nodes().iter().map(|node| Node::new(node, &placement, threads)).collect();
+        assert!(plan.nodes().iter().all(fits), "an op of the table has more operands than a job");
+        let bind = |(row, weight): (usize, &Weight)| {
+            let weights = weights.ok_or_else(|| Error::weights(&plan.weights()[row].key, "is wanted, but the program has no weights"))?;
+            weights.bind(weight, plan.nodes().iter().any(|node| wants_aligned(node, row)))
+        };
+        let bound = plan.weights().iter().enumerate().map(bind).collect::<Result<_, _>>()?;
+        let mut io = Arena::zeroed(placement.io)?;
+        mark(io.bytes_mut(), placement.guards(Base::Io));
+        let dumps = |node: &Node| node.outputs.iter().map(|slot| vec![0; slot.span]).collect();
+        Ok(Program {
+            scratch: nodes.iter().map(kernels::scratch).max().unwrap_or(0),
+            dumps: if machine.dump { nodes.iter().map(dumps).collect() } else { Vec::new() },
+            weights: bound,
+            guard: machine.mode.guard,
+            nodes,
+            placement,
+            io,
+        })
+    }
+
+    /// Zeros with the layout of the plan's state.
+    pub(crate) fn state(&self) -> Result<Arena, Error> {
+        let mut arena = Arena::zeroed(self.placement.state)?;
+        mark(arena.bytes_mut(), self.placement.guards(Base::State));
+        Ok(arena)
+    }
+
+    /// Runs all nodes `steps` times.
+    pub(crate) fn run(&mut self, machine: &mut Machine, state: &mut Arena, steps: usize, stop: &dyn Fn() -> bool) -> Result<(), Error> {
+        let Machine { level, ref mut pool, ref mut temp, .. } = *machine;
+        if self.guard {
+            poison(temp.bytes_mut());
+            mark(temp.bytes_mut(), self.placement.guards(Base::Temp));
+        }
+        for step in 0..steps {
+            for node in &self.nodes {
+                if stop() {
+                    return Err(Error::Aborted);
+                }
+                let mut memory = Memory { temp, state, io: &mut self.io, weights: &self.weights };
+                let job = Job::new(&mut memory, node);
+                if let Some((input, limit)) = node.ids {
+                    check_ids(node.id, &node.at, job.rows(), job.slice(input), limit)?;
+                }
+                pool.run(node.parts, &|part, scratch| kernels::run(&job, level, step, part, node.parts, scratch));
+                if let Some(dumps) = self.dumps.get_mut(node.id as usize) {
+                    keep(node, &memory, dumps);
+                }
+                if self.guard {
+                    self.placement.check(node, &memory)?;
+                    self.placement.bury(node.id, temp.bytes_mut());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Placement {
+    fn check(&self, node: &Node, memory: &Memory) -> Result<(), Error> {
+        let spaces = [(Base::Temp, &*memory.temp), (Base::State, &*memory.state), (Base::Io, &*memory.io)];
+        let found = spaces.iter().find_map(|(base, arena)| broken(arena.bytes(), self.guards(*base)));
+        found.map_or(Ok(()), |guard| Err(Error::Guard { node: node.id, at: node.at.clone(), buffer: guard.buffer.clone() }))
+    }
+}
+
+/// Copies the outputs of a node before another takes their place.
+fn keep(node: &Node, memory: &Memory, dumps: &mut [Vec<u8>]) {
+    for (slot, dump) in node.outputs.iter().zip(dumps) {
+        let arena = if slot.base == Base::Io { &*memory.io } else { &*memory.temp };
+        dump.copy_from_slice(&arena.bytes()[slot.start..slot.start + slot.span]);
+    }
+}
+
+/// Whether a node's kernel takes elements of this row of `weights`, not bytes.
+fn wants_aligned(node: &CheckedNode, row: usize) -> bool {
+    let bytes = match node.op {
+        Op::Embed | Op::Linear | Op::LinearCrossEntropy => Some(1),
+        Op::Cast => Some(0),
+        _ => None,
+    };
+    let is_row = |place: Place| place == Place::Weight(row);
+    node.inputs.iter().enumerate().any(|(i, input)| Some(i) != bytes && input.as_ref().is_some_and(|input| is_row(input.place)))
+}
+
+/// The most steps of a run: slots that `sample` nodes have for what they choose.
+pub(crate) fn step_limit(plan: &Checked) -> Option<u32> {
+    let slots = |node: &CheckedNode| match node.attrs {
+        Attrs::Sample(attrs) => Some(attrs.steps),
+        _ => None,
+    };
+    plan.nodes().iter().filter_map(slots).min()
+}
