@@ -273,10 +273,19 @@ impl Isa for Avx2 {
     unsafe fn transpose_ptr<E: Element>(self, from: *const u8, pitch: usize, to: *mut f32, width: usize) {
         // SAFETY: by the contract of the method.
         unsafe {
-            let columns = transpose(core::array::from_fn(|i| E::load_ptr(self, from.add(i * pitch))));
-            for (i, column) in columns.into_iter().enumerate() {
+            let mut rows = [self.zero(); 8];
+            for (i, row) in rows.iter_mut().enumerate() {
+                *row = E::load_ptr(self, from.add(i * pitch));
+            }
+            for (i, column) in transpose(rows).into_iter().enumerate() {
                 self.store_ptr(to.add(i * width), column);
             }
         }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, at: *const u8) {
+        // SAFETY: a prefetch of any address is defined.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
 }

@@ -220,14 +220,23 @@ impl Isa for Avx512 {
         // SAFETY: by the contract of the method; its square is four squares of eight.
         unsafe {
             for block in [0, 8] {
-                let rows: [__m512; 8] = core::array::from_fn(|i| E::load_ptr(self, from.add((block + i) * pitch)));
-                let left = avx2::transpose(rows.map(|row| _mm512_castps512_ps256(row)));
-                let right = avx2::transpose(rows.map(|row| _mm512_extractf32x8_ps::<1>(row)));
+                let (mut left, mut right) = ([_mm256_setzero_ps(); 8], [_mm256_setzero_ps(); 8]);
+                for i in 0..8 {
+                    let row = E::load_ptr(self, from.add((block + i) * pitch));
+                    (left[i], right[i]) = (_mm512_castps512_ps256(row), _mm512_extractf32x8_ps::<1>(row));
+                }
+                let (left, right) = (avx2::transpose(left), avx2::transpose(right));
                 for i in 0..8 {
                     _mm256_storeu_ps(to.add(i * width + block), left[i]);
                     _mm256_storeu_ps(to.add((8 + i) * width + block), right[i]);
                 }
             }
         }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, at: *const u8) {
+        // SAFETY: a prefetch of any address is defined.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
 }

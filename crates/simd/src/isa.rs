@@ -102,6 +102,12 @@ pub trait Isa: Copy + Send + Sync + core::fmt::Debug + sealed::Sealed + 'static 
     /// `LANES` elements can be read at each of the `LANES` rows and written at each of the `LANES` columns.
     unsafe fn transpose_ptr<E: Element>(self, from: *const u8, pitch: usize, to: *mut f32, width: usize);
 
+    /// Asks for the cache line at `at`, which need not be readable.
+    #[inline(always)]
+    fn prefetch(self, at: *const u8) {
+        let _ = at;
+    }
+
     /// Zero in all lanes.
     #[inline(always)]
     fn zero(self) -> Self::F32 {

@@ -5,7 +5,8 @@ use crate::{Isa, Scalar};
 /// Work that is generic over the instruction set.
 ///
 /// `eval` and everything it calls per element must be `#[inline(always)]`: only then is it compiled with the target features of the
-/// instruction set. A function that is not inlined, closures included, falls back to the baseline and pays a call per vector.
+/// instruction set. A function that is not inlined falls back to the baseline and pays a call per vector; closures cannot be marked, so vectors stay
+/// out of them (`array::from_fn` and `map` included).
 pub trait Kernel {
     /// What the work returns.
     type Output;

@@ -205,7 +205,8 @@ impl Isa for Neon {
     unsafe fn transpose_ptr<E: Element>(self, from: *const u8, pitch: usize, to: *mut f32, width: usize) {
         // SAFETY: by the contract of the method.
         unsafe {
-            let [a, b, c, d]: [float32x4_t; 4] = core::array::from_fn(|i| E::load_ptr(self, from.add(i * pitch)));
+            let (a, b) = (E::load_ptr(self, from), E::load_ptr(self, from.add(pitch)));
+            let (c, d) = (E::load_ptr(self, from.add(2 * pitch)), E::load_ptr(self, from.add(3 * pitch)));
             let (ab, cd) = ([vtrn1q_f32(a, b), vtrn2q_f32(a, b)], [vtrn1q_f32(c, d), vtrn2q_f32(c, d)]);
             for i in 0..2 {
                 let (upper, lower) = (vreinterpretq_f64_f32(ab[i]), vreinterpretq_f64_f32(cd[i]));
@@ -213,5 +214,11 @@ impl Isa for Neon {
                 self.store_ptr(to.add((2 + i) * width), vreinterpretq_f32_f64(vtrn2q_f64(upper, lower)));
             }
         }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, at: *const u8) {
+        // SAFETY: a prefetch of any address is defined; the intrinsic is not in stable Rust.
+        unsafe { core::arch::asm!("prfm pldl1keep, [{}]", in(reg) at, options(nostack, readonly, preserves_flags)) }
     }
 }

@@ -11,6 +11,9 @@ use crate::{Element, Isa, MAX_LANES};
 /// Vectors of a panel's width.
 pub const PANEL_VECTORS: usize = 2;
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
 /// Outputs of the widest panel.
 pub const MAX_PANEL: usize = PANEL_VECTORS * MAX_LANES;
 
@@ -22,12 +25,13 @@ pub const fn panel_width<I: Isa>() -> usize {
 
 /// The products of `R` rows of x with `J` rows of a weight: element (r, j) is Σᵢ x[r][i]·weight[j][i].
 ///
-/// Lane n sums the products of columns n mod LANES in ascending order; then the lanes are added as [`Isa::reduce_add`] does.
+/// Lane n sums the products of columns n mod LANES in ascending order; then the lanes are added as [`Isa::reduce_add`] does. Meanwhile `next`, the
+/// bytes that a next call will read, is brought into the cache: short rows, several at once, are not a pattern that hardware foresees.
 ///
 /// # Panics
 /// When the rows differ in length.
 #[inline(always)]
-pub fn dots<I: Isa, E: Element, const R: usize, const J: usize>(isa: I, x: [&[f32]; R], weight: [&[u8]; J]) -> [[f32; J]; R] {
+pub fn dots<I: Isa, E: Element, const R: usize, const J: usize>(isa: I, x: [&[f32]; R], weight: [&[u8]; J], next: &[u8]) -> [[f32; J]; R] {
     let k = x[0].len();
     assert!(x.iter().all(|row| row.len() == k) && weight.iter().all(|row| row.len() == k * E::BYTES));
     let mut sums = [[isa.zero(); J]; R];
@@ -35,11 +39,17 @@ pub fn dots<I: Isa, E: Element, const R: usize, const J: usize>(isa: I, x: [&[f3
     for i in (0..whole).step_by(I::LANES) {
         // SAFETY: every row has at least `whole` elements, and i + LANES is at most that.
         unsafe {
-            let x: [I::F32; R] = core::array::from_fn(|r| isa.load_ptr(x[r].as_ptr().add(i)));
+            for line in (0..J * I::LANES * E::BYTES).step_by(LINE) {
+                isa.prefetch(next.as_ptr().wrapping_add(i * J * E::BYTES + line));
+            }
+            let mut rows = [isa.zero(); R];
+            for r in 0..R {
+                rows[r] = isa.load_ptr(x[r].as_ptr().add(i));
+            }
             for j in 0..J {
                 let w = E::load_ptr(isa, weight[j].as_ptr().add(i * E::BYTES));
                 for r in 0..R {
-                    sums[r][j] = isa.fma(x[r], w, sums[r][j]);
+                    sums[r][j] = isa.fma(rows[r], w, sums[r][j]);
                 }
             }
         }
@@ -107,7 +117,10 @@ pub fn tile<I: Isa, const R: usize>(isa: I, x: [&[f32]; R], panel: &[f32]) -> [[
         // SAFETY: i is below the length of each row, and the panel has a row i of PANEL_VECTORS vectors.
         unsafe {
             let at = panel.as_ptr().add(i * width);
-            let w: [I::F32; PANEL_VECTORS] = core::array::from_fn(|v| isa.load_ptr(at.add(v * I::LANES)));
+            let mut w = [isa.zero(); PANEL_VECTORS];
+            for v in 0..PANEL_VECTORS {
+                w[v] = isa.load_ptr(at.add(v * I::LANES));
+            }
             for r in 0..R {
                 let x = isa.splat(*x[r].as_ptr().add(i));
                 for v in 0..PANEL_VECTORS {

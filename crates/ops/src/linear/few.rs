@@ -84,12 +84,13 @@ fn strip<I: Isa, E: Element, const R: usize, const J: usize>(
     let row = |j: usize| &weight[j * pitch..][..pitch];
     let mut j = columns.start;
     while j + J <= columns.end {
-        let sums = tile::dots::<I, E, R, J>(isa, x, core::array::from_fn(|n| row(j + n)));
+        let next = &weight[(j + J) * pitch..];
+        let sums = tile::dots::<I, E, R, J>(isa, x, core::array::from_fn(|n| row(j + n)), next);
         sums.iter().enumerate().for_each(|(r, sums)| write(r, j, sums));
         j += J;
     }
     while j < columns.end {
-        let sums = tile::dots::<I, E, R, 1>(isa, x, [row(j)]);
+        let sums = tile::dots::<I, E, R, 1>(isa, x, [row(j)], &[]);
         sums.iter().enumerate().for_each(|(r, sums)| write(r, j, sums));
         j += 1;
     }

@@ -9,7 +9,7 @@ use statespace_plan::ops::Compute;
 use statespace_simd::{Element, Isa, Kernel, MAX_TILE_ROWS, SharedOut, tile};
 
 use super::{Linear, Part, round};
-use crate::rows::{Input, Mat, split};
+use crate::rows::{Input, Mat, Rows, split};
 
 /// The most columns of k that a panel covers: 16 KiB of a panel 16 wide, half of the nearest cache.
 pub(crate) const DEPTH: usize = 256;
@@ -43,35 +43,25 @@ pub(super) fn run<I: Isa, E: Element>(isa: I, part: Part, weight: &[u8]) {
         for p in grid.start / tiles..grid.end.div_ceil(tiles) {
             let columns = p * width..m.min((p + 1) * width);
             let range = grid.start.max(p * tiles) - p * tiles..grid.end.min((p + 1) * tiles) - p * tiles;
-            let first = split(count, range.start.min(tiles - 1), tiles).start;
             for from in block.clone().step_by(depth(k)) {
                 let panel = &mut panel[..(block.end - from).min(depth(k)) * width];
                 tile::pack::<I, E>(isa, &weight[columns.start * k * E::BYTES..], k, columns.len(), from, panel);
                 let x = if rounds { Mat { data: rounded, ld: block.len() } } else { Mat { data: &op.x.data[from..], ld: op.x.ld } };
-                let add = if from == 0 { Add::Operands { bias: op.bias, residual: op.residual } } else { Add::Sum };
-                let lines = rows.iter().enumerate().skip(first).map(|(i, r)| (if rounds { i } else { r }, r));
-                let heights = range.clone().map(|tile| split(count, tile, tiles).len());
-                isa.run(Tiles { lines, heights, x, panel, y: &mut y, pitch: m, columns: columns.clone(), add });
+                let lines = Lines { rows, start: 0, count, x_is_dense: rounds, y_is_dense: false };
+                let (bias, residual) = if from == 0 { (op.bias, op.residual) } else { (None, Some(Input::InPlace)) };
+                let (range, columns) = (range.clone(), columns.clone());
+                isa.run(Tiles { lines, range, tiles, x, panel, y: &mut y, pitch: m, columns, bias, residual });
             }
         }
     }
 }
 
-/// What is added to the products of a panel.
-#[derive(Clone, Copy)]
-pub(crate) enum Add<'a> {
-    /// What y holds: the products of the panels before.
-    Sum,
-    /// The operands of a whole sum, with the first panel.
-    Operands { bias: Option<&'a [f32]>, residual: Option<Input<'a>> },
-}
-
 /// A packed panel times tiles of rows.
-pub(crate) struct Tiles<'a, 'y, L, H> {
-    /// For each row, its number in x and in y.
-    pub lines: L,
-    /// Rows of each tile.
-    pub heights: H,
+pub(crate) struct Tiles<'a, 'y> {
+    pub lines: Lines<'a>,
+    /// The tiles to compute, of `tiles` equal ones that the lines are cut into.
+    pub range: Range<usize>,
+    pub tiles: usize,
     /// As deep as the panel.
     pub x: Mat<'a>,
     pub panel: &'a [f32],
@@ -80,23 +70,47 @@ pub(crate) struct Tiles<'a, 'y, L, H> {
     pub pitch: usize,
     /// Those of y, bias and residual that the panel computes.
     pub columns: Range<usize>,
-    pub add: Add<'a>,
+    pub bias: Option<&'a [f32]>,
+    /// Added to the products; the sums of the panels before are in y.
+    pub residual: Option<Input<'a>>,
 }
 
-impl<L: Iterator<Item = (usize, usize)>, H: Iterator<Item = usize>> Kernel for Tiles<'_, '_, L, H> {
+/// Consecutive valid rows, from the `start`-th on.
+#[derive(Clone, Copy)]
+pub(crate) struct Lines<'a> {
+    pub rows: Rows<'a>,
+    pub start: usize,
+    pub count: usize,
+    /// x holds these rows alone, one after the other; else all (b, l).
+    pub x_is_dense: bool,
+    /// The same of y.
+    pub y_is_dense: bool,
+}
+
+impl Lines<'_> {
+    /// The places of each row in x and in y, from the `skip`-th on.
+    fn places(self, skip: usize) -> impl Iterator<Item = (usize, usize)> {
+        let rows = self.rows;
+        let flat = (0..rows.b).flat_map(move |b| (b * rows.l)..(b * rows.l + rows.valid(b)));
+        let place = move |(i, r)| (if self.x_is_dense { i } else { r }, if self.y_is_dense { i } else { r });
+        flat.skip(self.start).enumerate().skip(skip).map(place)
+    }
+}
+
+impl Kernel for Tiles<'_, '_> {
     type Output = ();
 
     #[inline(always)]
     fn eval<I: Isa>(mut self, isa: I) {
-        let mut numbers = [(0, 0); MAX_TILE_ROWS];
-        while let Some(height) = self.heights.next() {
-            for number in &mut numbers[..height] {
-                *number = self.lines.next().unwrap_or_default();
-            }
+        let mut places = self.lines.places(split(self.lines.count, self.range.start, self.tiles).start);
+        let mut tile = [(0, 0); MAX_TILE_ROWS];
+        for number in self.range.clone() {
+            let height = split(self.lines.count, number, self.tiles).len();
+            tile[..height].iter_mut().zip(&mut places).for_each(|(at, place)| *at = place);
             macro_rules! by_height {
                 ($($height:literal)*) => {
                     match height {
-                        $($height if $height <= I::TILE_ROWS => self.tile::<I, $height>(isa, &numbers),)*
+                        $($height if $height <= I::TILE_ROWS => self.tile::<I, $height>(isa, &tile),)*
                         _ => {}
                     }
                 };
@@ -106,29 +120,50 @@ impl<L: Iterator<Item = (usize, usize)>, H: Iterator<Item = usize>> Kernel for T
     }
 }
 
-impl<L, H> Tiles<'_, '_, L, H> {
+impl Tiles<'_, '_> {
     #[inline(always)]
-    fn tile<I: Isa, const R: usize>(&mut self, isa: I, numbers: &[(usize, usize); MAX_TILE_ROWS]) {
+    fn tile<I: Isa, const R: usize>(&mut self, isa: I, places: &[(usize, usize); MAX_TILE_ROWS]) {
         let deep = self.panel.len() / tile::panel_width::<I>();
-        let x = core::array::from_fn(|r| &self.x.data[numbers[r].0 * self.x.ld..][..deep]);
-        let sums: [[I::F32; tile::PANEL_VECTORS]; R] = tile::tile(isa, x, self.panel);
-        for (r, sums) in sums.into_iter().enumerate() {
-            let row = numbers[r].1;
-            let y = self.y.slice_mut(row * self.pitch + self.columns.start..row * self.pitch + self.columns.end);
-            for ((v, y), mut sum) in y.chunks_mut(I::LANES).enumerate().zip(sums) {
-                let columns = self.columns.start + v * I::LANES..self.columns.start + v * I::LANES + y.len();
-                match self.add {
-                    Add::Sum => sum = isa.add(sum, isa.load_partial(y)),
-                    Add::Operands { bias, residual } => {
-                        if let Some(bias) = bias {
-                            sum = isa.add(sum, isa.load_partial(&bias[columns.clone()]));
-                        }
-                        if let Some(residual) = residual {
-                            sum = isa.add(sum, isa.load_partial(residual.segment(row, columns, y)));
-                        }
-                    }
+        let x = core::array::from_fn(|r| &self.x.data[places[r].0 * self.x.ld..][..deep]);
+        let sums = tile::tile::<I, R>(isa, x, self.panel);
+        if self.columns.len() == tile::panel_width::<I>() {
+            self.write::<I, R, true>(isa, sums, places);
+        } else {
+            self.write::<I, R, false>(isa, sums, places);
+        }
+    }
+
+    /// Adds bias and residual to a tile's sums and stores them; `WHOLE` when the panel's columns are a full panel.
+    #[inline(always)]
+    fn write<I: Isa, const R: usize, const WHOLE: bool>(
+        &mut self,
+        isa: I,
+        mut sums: [[I::F32; tile::PANEL_VECTORS]; R],
+        places: &[(usize, usize); MAX_TILE_ROWS],
+    ) {
+        let start = self.columns.start;
+        let width = if WHOLE { tile::panel_width::<I>() } else { self.columns.len() };
+        let vector = |v: usize| (v * I::LANES).min(width)..((v + 1) * I::LANES).min(width);
+        if let Some(bias) = self.bias {
+            let bias = &bias[start..start + width];
+            for v in 0..tile::PANEL_VECTORS {
+                let bias = isa.load_partial(&bias[vector(v)]);
+                for sums in &mut sums {
+                    sums[v] = isa.add(sums[v], bias);
                 }
-                isa.store_partial(y, sum);
+            }
+        }
+        for r in 0..R {
+            let row = places[r].1;
+            let y = self.y.slice_mut(row * self.pitch + start..row * self.pitch + start + width);
+            if let Some(residual) = self.residual {
+                let residual = residual.segment(row, start..start + width, y);
+                for v in 0..tile::PANEL_VECTORS {
+                    sums[r][v] = isa.add(sums[r][v], isa.load_partial(&residual[vector(v)]));
+                }
+            }
+            for v in 0..tile::PANEL_VECTORS {
+                isa.store_partial(&mut y[vector(v)], sums[r][v]);
             }
         }
     }

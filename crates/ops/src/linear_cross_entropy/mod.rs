@@ -14,9 +14,9 @@ use statespace_plan::DType;
 use statespace_plan::ops::Compute;
 use statespace_simd::{Bf16, Element, F16, F32, F32AsBf16, Isa, Kernel, Level, SharedOut, tile};
 
-use crate::linear::many::{self, Add, Tiles};
+use crate::linear::many::{self, Lines, Tiles};
 use crate::linear::{few, product, round};
-use crate::rows::{Mat, Rows, split};
+use crate::rows::{Input, Mat, Rows, split};
 use crate::stored::Stored;
 use online::Online;
 
@@ -178,14 +178,16 @@ impl Part<'_> {
                     let x = if rounds { Mat { data: rounded, ld: k } } else { self.op.x };
                     let x = Mat { data: &x.data[from..], ld: x.ld };
                     isa.run(Tiles {
-                        lines: flat().enumerate().map(|(i, r)| (if rounds { i } else { r }, i)),
-                        heights: (0..tiles).map(|tile| split(batch.len(), tile, tiles).len()),
+                        lines: Lines { rows, start: batch.start, count: batch.len(), x_is_dense: rounds, y_is_dense: true },
+                        range: 0..tiles,
+                        tiles,
                         x,
                         panel,
                         y: &mut SharedOut::new(logits),
                         pitch: BLOCK,
                         columns: columns.start - start..columns.end - start,
-                        add: if from == 0 { Add::Operands { bias: None, residual: None } } else { Add::Sum },
+                        bias: None,
+                        residual: (from > 0).then_some(Input::InPlace),
                     });
                 }
             }
