@@ -189,6 +189,16 @@ export const errorCodes: Readonly<Record<string, ErrorRow>> = {
     meaning: "A model definition puts a program together wrongly: shapes, dtypes or names do not fit.",
     fix: "Correct the model definition; the message says where.",
   },
+  PLAN_INVALID: {
+    class: "PlanError",
+    meaning: "An engine refuses a plan; `issues` says why.",
+    fix: "Use one version of the package throughout.",
+  },
+  DEVICE_NULL: {
+    class: "DeviceError",
+    meaning: "The null backend, which only keeps a record, was asked for values or given what no engine takes.",
+    fix: "Use a backend that computes.",
+  },
   DEVICE_NON_FINITE: {
     class: "DeviceError",
     meaning: "The model computed a NaN or an infinity from finite weights.",

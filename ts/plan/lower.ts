@@ -7,6 +7,9 @@ import { bytesOf } from "./lives.ts"
 import { aligned, placeTemp } from "./memory.ts"
 import { dtypeSize, type Plan, type PlanBuffer, type PlanWeight } from "./types.ts"
 
+/** Hash of the op table that plans are made with. */
+export { opset }
+
 /** Whether a run leaves a trace of this node beyond its outputs. */
 const updates = ({ op, in: inputs }: GraphNode): boolean => {
   const row = rows[op as OpName]
