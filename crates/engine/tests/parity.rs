@@ -77,6 +77,9 @@ proptest! {
         let case = Case::new(plan(&mut Tape(&choices, 0)), seed, 11);
         let base = modes_agree(&case)?;
         let reference = case.run(r#"{"dump":true,"executor":"reference"}"#);
+        // Values of a chain of scans grow as powers do; where squares leave the range of f32, so does the comparison.
+        let largest = reference.values().flat_map(|(dtype, bytes)| values(*dtype, bytes)).fold(0.0, |a: f64, b| a.max(b.abs()));
+        prop_assume!(largest < 1e12);
         prop_assert_eq!(differs(&base, &reference, BOUND), None);
     }
 }
