@@ -139,13 +139,13 @@ impl Core {
     pub(crate) fn release(&mut self, handle: u32) -> Result<(), Error> {
         self.weights.remove(&handle);
         self.states.remove(&handle);
-        match self.programs.remove(&handle) {
-            Some(_) => self.fit(),
-            None => {
-                self.count();
-                Ok(())
-            }
+        // Dropped here, before what is left is counted.
+        let was_program = self.programs.remove(&handle).is_some();
+        if was_program {
+            return self.fit();
         }
+        self.count();
+        Ok(())
     }
 
     /// Sizes what programs share to the largest.

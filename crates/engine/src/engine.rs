@@ -210,3 +210,33 @@ fn serve(options: &Options, info: Arc<Mutex<EngineInfo>>, stop: Arc<AtomicBool>,
     }
     owner.close(Error::Disposed);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait<T: Send + 'static>(call: impl FnOnce(Reply<T>)) -> Result<T, Error> {
+        let (send, receive) = channel();
+        call(Box::new(move |result| send.send(result).unwrap()));
+        receive.recv().expect("a reply")
+    }
+
+    #[test]
+    fn a_panic_crashes_its_engine_and_no_other() {
+        let (engine, other) = (Engine::open(Options::default()).unwrap(), Engine::open(Options::default()).unwrap());
+        let crash = wait(|reply| engine.submit::<()>(reply, |_| panic!("on purpose")));
+        assert_eq!(crash, Err(Error::Crashed { message: "on purpose".into() }));
+        assert_eq!(wait(|reply| engine.state(1, reply)), Err(Error::Crashed { message: "on purpose".into() }));
+        engine.release(1);
+        assert_eq!(wait(|reply| engine.dispose(reply)), Ok(()));
+        assert_eq!(wait(|reply| engine.state(1, reply)), Err(Error::Disposed));
+        assert_eq!(wait(|reply| other.state(1, reply)).unwrap_err().code(), "handle");
+    }
+
+    #[test]
+    fn a_panic_in_a_reply_leaves_the_engine_alone() {
+        let engine = Engine::open(Options::default()).unwrap();
+        engine.state(1, Box::new(|_| panic!("in a reply")));
+        assert_eq!(wait(|reply| engine.state(1, reply)).unwrap_err().code(), "handle");
+    }
+}

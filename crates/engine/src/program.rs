@@ -200,7 +200,7 @@ impl Program {
         let (node, output): (usize, usize) = (node.parse().ok()?, output.parse().ok()?);
         match &self.body {
             Body::Cpu(program) => program.dumps.get(node)?.get(output).cloned(),
-            Body::Reference(program) => Some(narrow(self.types[node][output], program.dumps.get(node)?.get(output)?)),
+            Body::Reference(program) => Some(narrow(*self.types.get(node)?.get(output)?, program.dumps.get(node)?.get(output)?)),
         }
     }
 

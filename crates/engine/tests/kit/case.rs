@@ -77,7 +77,7 @@ impl Case {
                 ("sampler", _) => f32s(&[0.8, 5.0, 0.9, 0.0, 1.1, 1.0, 0.0, 0.0].repeat(shape[0])),
                 ("tokens", _) => i32s(&(0..count).map(|_| random.below(ids) as i32).collect::<Vec<_>>()),
                 (_, "i32") if name == "lens" || is_lens(&buffer) => {
-                    case.lens = (0..count).map(|i| (length - i.min(length) * 2 / 3) as i32).collect();
+                    case.lens = (0..count).map(|i| (length * (i + 1) % (length + 1)) as i32).collect();
                     i32s(&case.lens)
                 }
                 (_, "f32") => f32s(&random.floats(count, 0.5)),
@@ -157,7 +157,13 @@ fn tensor(row: &Value, random: &mut Random, file: &mut Vec<u8>) -> TensorSource 
     }
     let dtype = if row["as"] == "stored" { dtype(row) } else { [DType::F32, DType::Bf16, DType::F16][random.below(3)] };
     let columns = *shape.last().unwrap() as f32;
-    let scale = if row["as"] == "negexp" { 1.0 } else if shape.len() > 1 { 1.5 / columns.sqrt() } else { 0.5 };
+    let scale = if row["as"] == "negexp" {
+        1.0
+    } else if shape.len() > 1 {
+        1.5 / columns.sqrt()
+    } else {
+        0.5
+    };
     let values = random.floats(shape.iter().product(), scale);
     let offset = file.len() | 1;
     file.resize(offset, 0);
