@@ -80,7 +80,7 @@ export class Graph {
   /** Makes a node's output readable by the host. */
   output(name: string, tensor: Tensor): void {
     if (this.outputs.has(name) || this.inputs.has(name)) throw misuse(`${name} is the name of another input or output`, this.label)
-    if (tensor.origin.kind !== "node") throw misuse(`output ${name} is a ${tensor.origin.kind}, not what an op computes`, this.label)
+    if (tensor.origin.kind !== "node") throw misuse(`output ${name} is of kind ${tensor.origin.kind}, not what an op computes`, this.label)
     if ([...this.outputs.values()].includes(tensor)) throw misuse(`output ${name} is another output already`, this.label)
     this.outputs.set(name, tensor)
   }

@@ -3,7 +3,7 @@ import { CheckpointError } from "../errors.ts"
 
 export type Config = Readonly<Record<string, unknown>>
 
-const show = (value: unknown): string => JSON.stringify(value) ?? String(value)
+const show = (value: unknown): string => (typeof value === "number" ? String(value) : (JSON.stringify(value) ?? String(value)))
 
 /** Refuses a field: its value, why, and what to do. */
 export function refuse(field: string, value: unknown, reason: string, fix: string): CheckpointError {
@@ -33,9 +33,10 @@ export class Fields {
     return value as T
   }
 
-  /** A whole number from 1. */
-  size(name: string, fallback: number): number {
-    return this.#read(name, fallback, (value) => Number.isSafeInteger(value) && (value as number) >= 1, "a whole number from 1")
+  /** A whole number from 1 to `most`. */
+  size(name: string, fallback: number, most: number = Number.MAX_SAFE_INTEGER): number {
+    const wanted = most === Number.MAX_SAFE_INTEGER ? "a whole number from 1" : `a whole number from 1 to ${most}`
+    return this.#read(name, fallback, (value) => Number.isSafeInteger(value) && (value as number) >= 1 && (value as number) <= most, wanted)
   }
 
   positive(name: string, fallback: number): number {

@@ -23,6 +23,9 @@ interface MambaConfig {
   tieWordEmbeddings: boolean
 }
 
+/** More would be a damaged file: every layer is listed before the checkpoint is looked at. */
+const mostLayers = 10_000
+
 const isHuggingFace = (config: Config): boolean =>
   config.model_type === "mamba" || (Array.isArray(config.architectures) && config.architectures.includes("MambaForCausalLM"))
 const isOriginal = (config: Config): boolean =>
@@ -47,7 +50,7 @@ function parseHuggingFace(config: Config): MambaConfig {
   const hiddenSize = fields.size("hidden_size", 768)
   const stated = fields.has("intermediate_size") && !fields.has("expand")
   const intermediateSize = stated ? fields.size("intermediate_size", 0) : innerSize(fields, hiddenSize)
-  const numHiddenLayers = fields.size("num_hidden_layers", 32)
+  const numHiddenLayers = fields.size("num_hidden_layers", 32, mostLayers)
   fields.agrees("intermediate_size", intermediateSize, "expand · hidden_size makes it")
   fields.agrees("d_inner", intermediateSize, "expand · hidden_size makes it")
   fields.agrees("d_model", hiddenSize, "hidden_size is")
@@ -90,7 +93,7 @@ function parseOriginal(config: Config): MambaConfig {
   return {
     ...{ hiddenSize, vocabSize, vocabRows: Math.ceil(vocabSize / multiple) * multiple },
     intermediateSize: innerSize(inner, hiddenSize),
-    numHiddenLayers: fields.size("n_layer", 64),
+    numHiddenLayers: fields.size("n_layer", 64, mostLayers),
     stateSize: inner.size("d_state", 16),
     timeStepRank: rank(inner, ssm, "dt_rank", hiddenSize),
     convKernel: inner.size("d_conv", 4),

@@ -14,14 +14,16 @@ function checkInputs(row: Row, inputs: readonly (Tensor | null)[], dims: Readonl
     }
     const wanted = spec.dims(dims)
     if (!sameShape(wanted, tensor.shape)) {
-      throw misuse(`${row.name}: ${spec.name} must be [${wanted.join(", ")}] = [${spec.shape.join(", ")}]; it is ${show(tensor)}`, at)
+      // An expression that nothing bound has no size.
+      const sizes = wanted.map((size, axis) => (Number.isFinite(size) ? `${spec.shape[axis]} = ${size}` : spec.shape[axis]))
+      throw misuse(`${row.name}: ${spec.name} must be [${sizes.join(", ")}]; it is ${show(tensor)}`, at)
     }
     if (!spec.dtypes.includes(tensor.dtype)) {
       throw misuse(`${row.name}: ${spec.name} must be ${spec.dtypes.join(" or ")}; it is ${show(tensor)}`, at)
     }
     if (!spec.ld && !isContiguous(tensor)) throw misuse(`${row.name}: ${spec.name} must have adjacent rows`, at)
     if (row.updates.includes(spec.name) && tensor.origin.kind !== "state") {
-      throw misuse(`${row.name}: ${spec.name} is updated, so it must be a state buffer; it is a ${tensor.origin.kind}`, at)
+      throw misuse(`${row.name}: ${spec.name} is updated, so it must be a state buffer, not of kind ${tensor.origin.kind}`, at)
     }
   })
   const broken = row.requires.find(({ holds }) => !holds(dims))
