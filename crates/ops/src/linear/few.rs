@@ -8,11 +8,11 @@ use statespace_simd::{Element, Isa, tile};
 use super::{Part, round};
 use crate::rows::{Input, Mat, split};
 
-/// Up to this many valid rows the weight is not packed.
-pub(crate) const ROWS: usize = 8;
+/// Up to this many valid rows the weight is not packed: as measured with weights that come from memory, where packing waits for them.
+pub(crate) const ROWS: usize = 24;
 
-/// Rows of the weight that stay in the nearest cache while all rows of x pass.
-const BLOCK: usize = 8;
+/// Rows of the weight that stay in the cache while all rows of x pass; a multiple of every count in [`products`].
+const BLOCK: usize = 24;
 
 /// This part's outputs: a range of the rows of the weight, for all rows of x.
 #[inline(always)]
