@@ -1,7 +1,10 @@
 import type { Tensor } from "../graph/tensor.ts"
 import { value } from "./apply.ts"
 
-/** x weightᵀ + bias + residual: x f32[b, l, k], weight [m, k] in its stored width, result f32[b, l, m]. `compute: "bf16"` rounds x to bf16 first. */
+/**
+ * x weightᵀ + bias + residual: x f32[b, l, k], weight [m, k] in its stored width, result f32[b, l, m]. `compute: "bf16"` rounds x to bf16
+ * first.
+ */
 export function linear(
   x: Tensor,
   weight: Tensor,

@@ -80,6 +80,7 @@ export function printPlan(plan: Plan): string {
     return `${title}: ${list.length > 8 ? `${list.slice(0, 8).join(", ")} and ${list.length - 8} more` : list.join(", ") || "none"}`
   }
   const { temp, state, io } = plan.spaces
+  const spaces = `temp ${short(temp)}B (at least ${short(bound)}B), state ${short(state)}B, io ${short(io)}B`
   return [
     plan.name,
     named("inputs", plan.inputs),
@@ -89,6 +90,6 @@ export function printPlan(plan: Plan): string {
     ...columns([header, ...plan.nodes.map(line)], new Set([0, 4, 5])),
     "",
     `${plan.nodes.length} nodes move ${short(total.bytes)}B and compute ${short(total.flops)} flops.`,
-    `Memory ${short(memory)}B: temp ${short(temp)}B (at least ${short(bound)}B), state ${short(state)}B, io ${short(io)}B, ${plan.weights.length} weights.`,
+    `Memory ${short(memory)}B: ${spaces}, ${plan.weights.length} weights.`,
   ].join("\n")
 }

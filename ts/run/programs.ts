@@ -1,4 +1,7 @@
-/** The programs of a language model, as `spec/plan.md` lists them, and the one of `selectiveScan`. The same arguments give the same plan, byte for byte. */
+/**
+ * The programs of a language model, as `spec/plan.md` lists them, and the one of `selectiveScan`. The same arguments give the same plan, byte
+ * for byte.
+ */
 import { Graph } from "../graph/graph.ts"
 import { misuse, type Tensor } from "../graph/tensor.ts"
 import type { ForwardContext, LanguageModel, TensorTable } from "../models/family.ts"
@@ -27,7 +30,10 @@ export interface ChunkSpec extends Common {
   /** Outputs `capture.{layer}.{name}` f32[b, l, …]; `dt` is Δ after softplus. */
   capture?: readonly string[]
 }
-/** One token a row, from state `tokens`: its logits, and for `step` the next token, one slot of the outputs for each step of a run. `sample` draws from given logits. */
+/**
+ * One token a row, from state `tokens`: its logits, and for `step` the next token, one slot of the outputs for each step of a run. `sample`
+ * draws from given logits.
+ */
 export type ProgramSpec = ChunkSpec | (Common & { kind: "logits" | "step" | "sample" })
 
 /** Slots of the outputs `token` and `logprob`. */
