@@ -11,8 +11,8 @@ use statespace_simd::{Element, Isa, Kernel, MAX_TILE_ROWS, SharedOut, tile};
 use super::{Linear, Part, round};
 use crate::rows::{Input, Mat, Rows, split};
 
-/// The most columns of k that a panel covers: 16 KiB of a panel 16 wide, half of the nearest cache.
-pub(crate) const DEPTH: usize = 256;
+/// The most columns of k that a panel covers: 24 KiB of a panel 16 wide, three quarters of the nearest cache.
+pub(crate) const DEPTH: usize = 384;
 
 /// Floats of the largest panel.
 pub(crate) const PANEL_FLOATS: usize = DEPTH * tile::MAX_PANEL;

@@ -176,3 +176,17 @@ fn a_rounded_product_differs_from_the_exact_one() {
     // The rows of the first batch row; sentinels of invalid ones would dilute the difference.
     assert!(nmse(&rounded[..20 * 32], &exact[..20 * 32]) > 1e-6);
 }
+
+/// An intrinsic that exists as a function was called from code without the instruction set's features, such as a closure that was not inlined.
+#[test]
+fn no_vector_operation_is_a_call() {
+    let this = std::env::current_exe().expect("the path of this test");
+    let Some(listed) = std::process::Command::new("nm").arg(this).output().ok().filter(|output| output.status.success()) else {
+        eprintln!("skipped: no nm that reads this executable");
+        return;
+    };
+    let names = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let vector = |name: &&str| ["_mm_", "_mm256_", "_mm512_", "9core_arch10arm_shared4neon", "9core_arch7aarch644neon"].iter().any(|part| name.contains(part));
+    assert!(names.contains("no_vector_operation_is_a_call"), "a symbol table");
+    assert_eq!(names.lines().filter(vector).collect::<Vec<_>>(), Vec::<&str>::new());
+}

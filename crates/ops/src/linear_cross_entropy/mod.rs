@@ -165,7 +165,9 @@ impl Part<'_> {
         let (logits, rounded) = rest.split_at_mut(batch.len() * BLOCK);
         let flat = || rows.iter().skip(batch.start).take(batch.len());
         if rounds {
-            flat().zip(rounded.chunks_mut(k)).for_each(|(r, to)| round(isa, self.op.x.row(r, k), to));
+            for (r, to) in flat().zip(rounded.chunks_mut(k)) {
+                round(isa, self.op.x.row(r, k), to);
+            }
         }
         let tiles = batch.len().div_ceil(I::TILE_ROWS);
         for start in (0..vocab).step_by(BLOCK) {
