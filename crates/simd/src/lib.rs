@@ -40,6 +40,8 @@ mod level;
 pub mod math;
 mod scalar;
 mod shared;
+#[cfg(test)]
+mod tests;
 pub mod tile;
 
 #[cfg(target_arch = "x86_64")]

@@ -28,7 +28,7 @@ pub fn exp<I: Isa>(isa: I, x: I::F32) -> I::F32 {
 pub fn log1p_unit<I: Isa>(isa: I, u: I::F32) -> I::F32 {
     let s = isa.div(u, isa.add(u, isa.splat(2.0)));
     let z = isa.mul(s, s);
-    let q = horner(isa, z, [0.140_122_31, 0.139_995_69, 0.200_108_5, 0.333_332_06]);
+    let q = horner(isa, z, [0.140_122_31, 0.139_995_7, 0.200_108_5, 0.333_332_06]);
     let double = isa.add(s, s);
     isa.fma(double, isa.mul(z, q), double)
 }

@@ -118,8 +118,8 @@ pub fn tile<I: Isa, const R: usize>(isa: I, x: [&[f32]; R], panel: &[f32]) -> [[
         unsafe {
             let at = panel.as_ptr().add(i * width);
             let mut w = [isa.zero(); PANEL_VECTORS];
-            for v in 0..PANEL_VECTORS {
-                w[v] = isa.load_ptr(at.add(v * I::LANES));
+            for (v, w) in w.iter_mut().enumerate() {
+                *w = isa.load_ptr(at.add(v * I::LANES));
             }
             for r in 0..R {
                 let x = isa.splat(*x[r].as_ptr().add(i));
