@@ -11,17 +11,17 @@ test("graph, ops and plan stay within 2000 lines", () => {
   expect(total(ts("graph", "ops", "plan"))).toBeLessThanOrEqual(2000)
 })
 
-test("the rest of ts stays within 3000 lines", () => {
+test("the rest of ts stays within 4300 lines", () => {
   const counted = new Set(ts("graph", "ops", "plan", "cli"))
-  expect(total(files("ts", ".ts").filter((path) => !counted.has(path)))).toBeLessThanOrEqual(3000)
+  expect(total(files("ts", ".ts").filter((path) => !counted.has(path)))).toBeLessThanOrEqual(4300)
 })
 
 test("the CLI stays within 1000 lines", () => {
   expect(total(ts("cli"))).toBeLessThanOrEqual(1000)
 })
 
-test("crates plan and engine stay within 3000 lines", () => {
-  expect(total([...files("crates/plan", ".rs"), ...files("crates/engine", ".rs")])).toBeLessThanOrEqual(3000)
+test("crates plan and engine stay within 4300 lines", () => {
+  expect(total([...files("crates/plan", ".rs"), ...files("crates/engine", ".rs")])).toBeLessThanOrEqual(4300)
 })
 
 test("crate simd stays within 2500 lines", () => {
