@@ -1,7 +1,7 @@
 //! AVX-512 F, BW, VL and DQ: sixteen lanes, masks for tails. Servers since Skylake-X (2017), Zen since its fourth generation.
 
-use crate::avx2;
 use crate::Element;
+use crate::avx2;
 use crate::isa::{Isa, sealed::Sealed};
 use crate::level::Kernel;
 use core::arch::x86_64::*;

@@ -2,8 +2,8 @@
 //! targets without the instruction would call a library function for each lane.
 
 use crate::Element;
-use crate::level::Kernel;
 use crate::isa::{Isa, sealed::Sealed};
+use crate::level::Kernel;
 
 /// The portable instruction set; every CPU has it.
 #[derive(Clone, Copy, Debug)]

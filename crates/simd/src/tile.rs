@@ -23,7 +23,7 @@ pub const fn panel_width<I: Isa>() -> usize {
     PANEL_VECTORS * I::LANES
 }
 
-/// The products of `R` rows of x with `J` rows of a weight: element (r, j) is Σᵢ x[r][i]·weight[j][i].
+/// The products of `R` rows of x with `J` rows of a weight: element (r, j) is `Σᵢ x[r][i]·weight[j][i]`.
 ///
 /// Lane n sums the products of columns n mod LANES in ascending order; then the lanes are added as [`Isa::reduce_add`] does. Meanwhile `next`, the
 /// bytes that a next call will read, is brought into the cache: short rows, several at once, are not a pattern that hardware foresees.

@@ -38,7 +38,14 @@ pub(super) fn run<I: Isa, E: Element>(isa: I, part: Part, weight: &[u8]) {
 
 /// Rows `flat` of x, rounded into scratch when `compute` says so.
 #[inline(always)]
-pub(crate) fn gather<'a, I: Isa>(isa: I, x: Mat<'a>, k: usize, flat: &[usize], compute: Compute, scratch: &'a mut [f32]) -> [&'a [f32]; ROWS] {
+pub(crate) fn gather<'a, I: Isa>(
+    isa: I,
+    x: Mat<'a>,
+    k: usize,
+    flat: &[usize],
+    compute: Compute,
+    scratch: &'a mut [f32],
+) -> [&'a [f32]; ROWS] {
     let mut rows: [&[f32]; ROWS] = [&[]; ROWS];
     let mut rest = scratch;
     for (&r, row) in flat.iter().zip(&mut rows) {
@@ -54,7 +61,13 @@ pub(crate) fn gather<'a, I: Isa>(isa: I, x: Mat<'a>, k: usize, flat: &[usize], c
 
 /// Calls `write(row, j, sums)` with the products of each row of x and rows `j..` of the weight, over all of `columns`.
 #[inline(always)]
-pub(crate) fn products<I: Isa, E: Element>(isa: I, x: &[&[f32]], weight: &[u8], columns: Range<usize>, mut write: impl FnMut(usize, usize, &[f32])) {
+pub(crate) fn products<I: Isa, E: Element>(
+    isa: I,
+    x: &[&[f32]],
+    weight: &[u8],
+    columns: Range<usize>,
+    mut write: impl FnMut(usize, usize, &[f32]),
+) {
     for start in columns.clone().step_by(BLOCK) {
         let block = start..(start + BLOCK).min(columns.end);
         for (i, x) in x.chunks(4).enumerate() {

@@ -2,8 +2,8 @@
 //!
 //! W is (m, k) and stays as the checkpoint stores it, in its stored width, in mapped memory of any alignment. Two ways through it:
 //!
-//! - [`few`] rows of x (decoding): W is streamed once, lanes along k; memory bounds it.
-//! - [`many`] rows (a prompt): W is widened and transposed by panels into scratch that stays in the cache; arithmetic bounds it.
+//! - *few* rows of x (decoding): W is streamed once, lanes along k; memory bounds it.
+//! - *many* rows (a prompt): W is widened and transposed by panels into scratch that stays in the cache; arithmetic bounds it.
 //!
 //! The number of valid rows alone decides which, and each output is summed in one order, so the bits do not depend on the number of parts.
 //! With `compute` bf16, x and an f32 W are rounded to bf16 (to nearest, ties to even) before the product; sums stay f32.

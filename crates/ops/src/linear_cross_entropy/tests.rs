@@ -80,7 +80,11 @@ impl Fixture {
             let error = nmse(&valid(&wide(&nll)), &valid(&expected));
             assert!(error <= tol, "{label} {}: {error:e}", level.name());
             let invalid = |r: &usize| !self.rows().iter().any(|valid| valid == *r);
-            assert!((0..nll.len()).filter(invalid).all(|r| nll[r] == SENTINEL), "{label} {}: a row at or after lens was written", level.name());
+            assert!(
+                (0..nll.len()).filter(invalid).all(|r| nll[r] == SENTINEL),
+                "{label} {}: a row at or after lens was written",
+                level.name()
+            );
             for parts in [2, 7] {
                 assert_eq!(self.run(level, parts), nll, "{label} {} in {parts} parts", level.name());
             }
