@@ -145,3 +145,34 @@ pub(crate) fn step_limit(plan: &Checked) -> Option<u32> {
     };
     plan.nodes().iter().filter_map(slots).min()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Softplus of `x`, twice, by way of `temp`.
+    const PLAN: &str = r#"{ "format": 1, "opset": "OPSET", "name": "twice", "spaces": { "temp": 256, "state": 0, "io": 512 }, "weights": [],
+        "buffers": [{ "id": 0, "name": "x", "dtype": "f32", "shape": [1, 1, 3], "space": "io", "offset": 0, "bytes": 12 },
+                    { "id": 1, "name": "h", "dtype": "f32", "shape": [1, 1, 3], "space": "temp", "offset": 0, "bytes": 12 },
+                    { "id": 2, "name": "y", "dtype": "f32", "shape": [1, 1, 3], "space": "io", "offset": 256, "bytes": 12 }],
+        "nodes": [{ "id": 0, "op": "softplus", "in": [0, null], "out": [1], "attrs": {}, "at": "first" },
+                  { "id": 1, "op": "softplus", "in": [1, null], "out": [2], "attrs": {}, "at": "second" }],
+        "inputs": { "x": 0 }, "outputs": { "y": 2 }, "state": {} }"#;
+
+    #[test]
+    fn guards_are_checked_after_every_node_and_dead_ranges_poisoned() {
+        let plan = statespace_plan::check(&PLAN.replace("OPSET", statespace_plan::OPSET)).unwrap();
+        let mode = Mode { flat: false, guard: true };
+        let (pool, temp) = (Pool::new(1).unwrap(), Arena::zeroed(0).unwrap());
+        let mut machine = Machine { level: Level::best(), pool, temp, mode, dump: false };
+        let mut program = Program::new(&plan, None, &machine).unwrap();
+        machine.fit([&program].into_iter()).unwrap();
+        let mut state = program.state().unwrap();
+        program.run(&mut machine, &mut state, 2, &|| false).unwrap();
+        assert_eq!(machine.temp.bytes()[..12], [0xFF; 12], "nobody reads h any more");
+        // One byte behind x, as if a kernel had written it.
+        program.io.bytes_mut()[12] ^= 1;
+        let found = program.run(&mut machine, &mut state, 1, &|| false);
+        assert_eq!(found, Err(Error::Guard { node: 0, at: "first".into(), buffer: "x".into() }));
+    }
+}
