@@ -32,8 +32,8 @@ export type {
 } from "./run/types.ts"
 
 /**
- * Loads a model from a folder, a `.safetensors` file, a URL, or a hub id `owner/name[@revision]`; without `source` the embedded one. Weights keep their stored width and stay in their
- * file, which is mapped.
+ * Loads a model from a folder, a `.safetensors` file, a URL, or a hub id `owner/name[@revision]`; without `source` the embedded one.
+ * Weights keep their stored width and stay in their file, which is mapped.
  * @throws OptionError, CheckpointError, TokenizerError, HubError, BackendUnavailableError, MemoryLimitError; the signal's reason when aborted
  */
 export function load(source?: string | URL, options?: LoadOptions): Promise<Model> {

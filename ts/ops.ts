@@ -96,8 +96,8 @@ function swapped(data: Float32Array, count: number, rows: number, columns: numbe
  *
  *     h[n] ← exp(Δ · A[n]) · h[n] + Δ · B[n] · u        out = (Σₙ C[n] · h[n] + D · u) · silu(z)
  *
- * for every channel and step, in f32. Channels are split into `groups` equal blocks that share B and C; their number follows from the size of B. Arrays are f32, or bf16 as
- * `Uint16Array`; a length of 0 gives an empty `out` and the initial state.
+ * for every channel and step, in f32. Channels are split into `groups` equal blocks that share B and C; their number follows from the size
+ * of B. Arrays are f32, or bf16 as `Uint16Array`; a length of 0 gives an empty `out` and the initial state.
  *
  * @throws OptionError for arrays that do not fit together, BackendUnavailableError; the signal's reason when aborted
  */

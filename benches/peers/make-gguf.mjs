@@ -1,78 +1,78 @@
-// @ts-check
-// The random Mamba-1 of benches/model/random.mjs as GGUF v3 with F16 matrices, for llama.cpp. 1-D tensors, A, D and the convolution stay F32, as its converter does.
+// @ts-check The random Mamba-1 of benches/model/random.mjs as GGUF v3 with F16 matrices, for llama.cpp. 1-D tensors, A, D and the
+//   convolution stay F32, as its converter does.
 //   node make-gguf.mjs mamba-130m OUT.gguf
-import { closeSync, openSync, writeSync } from "node:fs";
-import { Random, shapes, tensorsOf } from "../model/random.mjs";
+import { closeSync, openSync, writeSync } from "node:fs"
+import { Random, shapes, tensorsOf } from "../model/random.mjs"
 
-const [name = "mamba-130m", out = "mamba.gguf"] = process.argv.slice(2);
-const shape = shapes[name];
-if (!shape) throw new Error(`unknown shape ${name}; known: ${Object.keys(shapes).join(", ")}`);
+const [name = "mamba-130m", out = "mamba.gguf"] = process.argv.slice(2)
+const shape = shapes[name]
+if (!shape) throw new Error(`unknown shape ${name}; known: ${Object.keys(shapes).join(", ")}`)
 
-const f32 = new Float32Array(1);
-const u32 = new Uint32Array(f32.buffer);
+const f32 = new Float32Array(1)
+const u32 = new Uint32Array(f32.buffer)
 /** IEEE binary16, round to nearest even; the weights here are within its normal and subnormal range. @param {number} x */
 function toF16(x) {
-  f32[0] = x;
-  const bits = /** @type {number} */ (u32[0]);
-  const sign = (bits >>> 16) & 0x8000;
-  const exponent = ((bits >>> 23) & 255) - 112;
-  if (exponent < -10) return sign;
-  const mantissa = (bits & 0x7fffff) | (exponent > 0 ? 0 : 0x800000);
-  const shift = exponent > 0 ? 13 : 14 - exponent;
-  const half = 2 ** (shift - 1);
-  const rest = mantissa & (2 * half - 1);
-  let h = mantissa >>> shift;
-  if (rest > half || (rest === half && h & 1)) h++;
-  return sign | ((exponent > 0 ? exponent << 10 : 0) + h);
+  f32[0] = x
+  const bits = /** @type {number} */ (u32[0])
+  const sign = (bits >>> 16) & 0x8000
+  const exponent = ((bits >>> 23) & 255) - 112
+  if (exponent < -10) return sign
+  const mantissa = (bits & 0x7fffff) | (exponent > 0 ? 0 : 0x800000)
+  const shift = exponent > 0 ? 13 : 14 - exponent
+  const half = 2 ** (shift - 1)
+  const rest = mantissa & (2 * half - 1)
+  let h = mantissa >>> shift
+  if (rest > half || (rest === half && h & 1)) h++
+  return sign | ((exponent > 0 ? exponent << 10 : 0) + h)
 }
 
 /** Growing little-endian byte writer. */
 class Bytes {
   /** @type {Buffer[]} */
-  parts = [];
-  length = 0;
+  parts = []
+  length = 0
   /** @param {Buffer} b */
   raw(b) {
-    this.parts.push(b);
-    this.length += b.length;
+    this.parts.push(b)
+    this.length += b.length
   }
   /** @param {number} v */
   u32(v) {
-    const b = Buffer.alloc(4);
-    b.writeUInt32LE(v);
-    this.raw(b);
+    const b = Buffer.alloc(4)
+    b.writeUInt32LE(v)
+    this.raw(b)
   }
   /** @param {number} v */
   u64(v) {
-    const b = Buffer.alloc(8);
-    b.writeBigUInt64LE(BigInt(v));
-    this.raw(b);
+    const b = Buffer.alloc(8)
+    b.writeBigUInt64LE(BigInt(v))
+    this.raw(b)
   }
   /** @param {string} s */
   str(s) {
-    const b = Buffer.from(s, "utf8");
-    this.u64(b.length);
-    this.raw(b);
+    const b = Buffer.from(s, "utf8")
+    this.u64(b.length)
+    this.raw(b)
   }
 }
 
 /** A vocabulary that loads: the 256 byte tokens, then words that no text reaches. @param {number} size */
 function vocabulary(size) {
-  const printable = (/** @type {number} */ b) => (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || (b >= 174 && b <= 255);
+  const printable = (/** @type {number} */ b) => (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || (b >= 174 && b <= 255)
   /** @type {string[]} */
-  const tokens = [];
-  let extra = 256;
-  for (let b = 0; b < 256; b++) tokens.push(String.fromCodePoint(printable(b) ? b : extra++));
-  const merge = "a b";
-  tokens.push("ab");
-  while (tokens.length < size - 1) tokens.push(`\u0120w${tokens.length}`);
-  tokens.push("<|endoftext|>");
-  return { tokens, merges: [merge], types: tokens.map((_, i) => (i === size - 1 ? 3 : 1)) };
+  const tokens = []
+  let extra = 256
+  for (let b = 0; b < 256; b++) tokens.push(String.fromCodePoint(printable(b) ? b : extra++))
+  const merge = "a b"
+  tokens.push("ab")
+  while (tokens.length < size - 1) tokens.push(`\u0120w${tokens.length}`)
+  tokens.push("<|endoftext|>")
+  return { tokens, merges: [merge], types: tokens.map((_, i) => (i === size - 1 ? 3 : 1)) }
 }
 
-const specs = tensorsOf(shape).map((t) => ({ ...t, count: t.shape.reduce((a, b) => a * b, 1), half: t.matrix }));
-const { tokens, merges, types } = vocabulary(shape.vocab);
-const [U32, F32, BOOL, STR, ARR] = [4, 6, 7, 8, 9];
+const specs = tensorsOf(shape).map((t) => ({ ...t, count: t.shape.reduce((a, b) => a * b, 1), half: t.matrix }))
+const { tokens, merges, types } = vocabulary(shape.vocab)
+const [U32, F32, BOOL, STR, ARR] = [4, 6, 7, 8, 9]
 /** @type {[string, number, unknown][]} */
 const metadata = [
   ["general.architecture", STR, "mamba"],
@@ -99,52 +99,55 @@ const metadata = [
   ["tokenizer.ggml.bos_token_id", U32, shape.vocab - 1],
   ["tokenizer.ggml.eos_token_id", U32, shape.vocab - 1],
   ["tokenizer.ggml.add_bos_token", BOOL, false],
-];
+]
 
-const h = new Bytes();
+const h = new Bytes()
 /** @param {number} type @param {any} v */
 function value(type, v) {
-  if (type === STR) h.str(v);
-  else if (type === BOOL) h.raw(Buffer.from([v ? 1 : 0]));
-  else if (type === F32) h.raw(Buffer.from(new Float32Array([v]).buffer));
+  if (type === STR) h.str(v)
+  else if (type === BOOL) h.raw(Buffer.from([v ? 1 : 0]))
+  else if (type === F32) h.raw(Buffer.from(new Float32Array([v]).buffer))
   else if (type === ARR) {
-    h.u32(v.type);
-    h.u64(v.values.length);
-    for (const x of v.values) value(v.type, x);
-  } else h.u32(v);
+    h.u32(v.type)
+    h.u64(v.values.length)
+    for (const x of v.values) value(v.type, x)
+  } else h.u32(v)
 }
-h.raw(Buffer.from("GGUF"));
-h.u32(3);
-h.u64(specs.length);
-h.u64(metadata.length);
+h.raw(Buffer.from("GGUF"))
+h.u32(3)
+h.u64(specs.length)
+h.u64(metadata.length)
 for (const [key, type, v] of metadata) {
-  h.str(key);
-  h.u32(type);
-  value(type, v);
+  h.str(key)
+  h.u32(type)
+  value(type, v)
 }
-let offset = 0;
+let offset = 0
 for (const s of specs) {
-  const dims = s.shape.filter((n, i) => !(s.shape.length === 3 && i === 1)).reverse();
-  h.str(s.gguf);
-  h.u32(dims.length);
-  for (const n of dims) h.u64(n);
-  h.u32(s.half ? 1 : 0);
-  h.u64(offset);
-  offset += Math.ceil((s.count * (s.half ? 2 : 4)) / 32) * 32;
+  const dims = s.shape.filter((_, i) => !(s.shape.length === 3 && i === 1)).reverse()
+  h.str(s.gguf)
+  h.u32(dims.length)
+  for (const n of dims) h.u64(n)
+  h.u32(s.half ? 1 : 0)
+  h.u64(offset)
+  offset += Math.ceil((s.count * (s.half ? 2 : 4)) / 32) * 32
 }
-const file = openSync(out, "w");
-const pad = (/** @type {number} */ n) => writeSync(file, Buffer.alloc((32 - (n % 32)) % 32));
-writeSync(file, Buffer.concat(h.parts));
-pad(h.length);
-const random = new Random(shape.seed);
+const file = openSync(out, "w")
+const pad = (/** @type {number} */ n) => writeSync(file, Buffer.alloc((32 - (n % 32)) % 32))
+writeSync(file, Buffer.concat(h.parts))
+pad(h.length)
+const random = new Random(shape.seed)
 for (const s of specs) {
-  const values = new Float32Array(s.count);
-  s.fill(random, values);
+  const values = new Float32Array(s.count)
+  s.fill(random, values)
   // GGUF holds A itself, not its logarithm.
-  if (s.gguf.endsWith("ssm_a")) values.forEach((x, i) => (values[i] = -Math.exp(x)));
-  const bytes = new Uint8Array((s.half ? Uint16Array.from(values, toF16) : values).buffer);
-  for (let at = 0; at < bytes.length; at += 2 ** 28) writeSync(file, bytes, at, Math.min(2 ** 28, bytes.length - at));
-  pad(bytes.length);
+  if (s.gguf.endsWith("ssm_a"))
+    values.forEach((x, i) => {
+      values[i] = -Math.exp(x)
+    })
+  const bytes = new Uint8Array((s.half ? Uint16Array.from(values, toF16) : values).buffer)
+  for (let at = 0; at < bytes.length; at += 2 ** 28) writeSync(file, bytes, at, Math.min(2 ** 28, bytes.length - at))
+  pad(bytes.length)
 }
-closeSync(file);
-console.log(JSON.stringify({ out, bytes: h.length + offset, parameters: specs.reduce((a, s) => a + s.count, 0) }));
+closeSync(file)
+console.log(JSON.stringify({ out, bytes: h.length + offset, parameters: specs.reduce((a, s) => a + s.count, 0) }))

@@ -1,4 +1,7 @@
-/** Prefill, chunked prefill and step give one answer at every awkward length; a ragged batch gives what its rows give alone. max|a − b| ≤ 1e-5 · max|a|. */
+/**
+ * Prefill, chunked prefill and step give one answer at every awkward length; a ragged batch gives what its rows give alone. max|a − b| ≤
+ * 1e-5 · max|a|.
+ */
 import fc from "fast-check"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { decodeSafetensors } from "../../ts/io/safetensors.ts"

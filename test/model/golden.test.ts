@@ -46,7 +46,8 @@ describe("rustbook-mamba1-2.8m", () => {
         expect(furthest(values, expected.top_logits[at] as number[])).toBeLessThanOrEqual(close)
         expect(row(logits, at).indexOf(Math.max(...row(logits, at)))).toBe(ids[0])
       }
-      // transformers' Mamba lists the output of every layer and then the normed last one; ours starts with the embedding and lists the last layer normed only.
+      // transformers' Mamba lists the output of every layer and then the normed last one; ours starts with the embedding and lists the last
+      // layer normed only.
       const layers = model.config.numHiddenLayers
       expect(hiddenStates).toHaveLength(layers + 1)
       for (const [i, values] of expected.hidden_first8_last_position.entries()) {

@@ -1,4 +1,7 @@
-/** An engine whose "model" is a hash of state and token: every program of a language model with its exact semantics, and no arithmetic. For tests of what drives an engine. */
+/**
+ * An engine whose "model" is a hash of state and token: every program of a language model with its exact semantics, and no arithmetic. For
+ * tests of what drives an engine.
+ */
 import type { Backend, Engine, EngineOptions, ProgramHandle, StateHandle, WeightsHandle } from "../../ts/backend/interface.ts"
 import { DisposedError } from "../../ts/errors.ts"
 import { dtypeSize, type Plan } from "../../ts/plan/types.ts"

@@ -1,14 +1,26 @@
 /**
- * The seam between TypeScript and an engine: few verbs over plan text and bytes, the same for every backend. Everything above it (shapes, models, sampling options, state files) is TypeScript;
- * everything below it (arithmetic, memory, threads) is not. Calls on one engine run in the order they were made; a caller need not await one to make the next.
+ * The seam between TypeScript and an engine: few verbs over plan text and bytes, the same for every backend. Everything above it (shapes,
+ * models, sampling options, state files) is TypeScript; everything below it (arithmetic, memory, threads) is not. Calls on one engine run
+ * in the order they were made; a caller need not await one to make the next.
  */
 import type { PlanIssue } from "../errors.ts"
 import type { DType } from "../plan/types.ts"
 
 /** Where a tensor of a checkpoint lies. `offset` is from the start of the file. */
-export interface TensorSource { name: string; file: number; offset: number; bytes: number; dtype: DType; shape: number[] }
+export interface TensorSource {
+  name: string
+  file: number
+  offset: number
+  bytes: number
+  dtype: DType
+  shape: number[]
+}
 /** `files` are paths (native) or bytes; `mmap: false` copies instead of mapping. */
-export interface WeightsSource { files: (string | Uint8Array)[]; tensors: TensorSource[]; mmap?: boolean }
+export interface WeightsSource {
+  files: (string | Uint8Array)[]
+  tensors: TensorSource[]
+  mmap?: boolean
+}
 
 export interface EngineOptions {
   /** "cpu" (default) or "reference" (fp64, slow on purpose). */
@@ -23,8 +35,18 @@ export interface EngineOptions {
   /** Keep every node's output, readable as `node.{id}.{output index}`. */
   dump?: boolean
 }
-export interface BackendInfo { name: string; version: string; opset: string; isas: string[]; cores: number }
-export interface EngineInfo { isa: string; threads: number; bytes: { weights: number; temp: number; state: number; io: number; scratch: number } }
+export interface BackendInfo {
+  name: string
+  version: string
+  opset: string
+  isas: string[]
+  cores: number
+}
+export interface EngineInfo {
+  isa: string
+  threads: number
+  bytes: { weights: number; temp: number; state: number; io: number; scratch: number }
+}
 
 declare const handle: unique symbol
 export type WeightsHandle = number & { [handle]: "weights" }
@@ -49,8 +71,8 @@ export interface Engine {
   /** Zero-filled state with the layout of that program; usable with every program of equal layout. */
   state(program: ProgramHandle): Promise<StateHandle>
   /**
-   * Runs the nodes `steps` times. An abort is seen between nodes and rejects with the signal's reason; the state is then unspecified (the caller restores its copy).
-   * `state` is null for plans without state.
+   * Runs the nodes `steps` times. An abort is seen between nodes and rejects with the signal's reason; the state is then unspecified (the
+   * caller restores its copy). `state` is null for plans without state.
    */
   run(program: ProgramHandle, state: StateHandle | null, options?: { steps?: number; signal?: AbortSignal | undefined }): Promise<void>
   copyState(to: StateHandle, from: StateHandle): Promise<void>

@@ -164,7 +164,8 @@ async function* handOut(decoding: Decoding, { output, steps, from }: Batch): Asy
       }
     }
   } finally {
-    // A row that the engine froze at eos stands where it should; everything else that ran on has to be taken back. Only sessions keep their state, and they have one row.
+    // A row that the engine froze at eos stands where it should; everything else that ran on has to be taken back. Only sessions keep their
+    // state, and they have one row.
     if (keeper !== undefined && handed < steps && !(handed > 0 && eos.has(output.tokens[handed - 1] as number))) {
       await keeper.restore()
       if (handed > 0) await runner.step(state, Int32Array.of(from as number), Int32Array.of(1), handed)

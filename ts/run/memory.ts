@@ -8,7 +8,10 @@ export class SessionMemory implements Keeper {
   #state: StateHandle | undefined
   #spare: StateHandle | undefined
   #released = false
-  /** Everything below happens one after the other, so that what was asked for without waiting (a fork, a restored snapshot) is done before the next call. */
+  /**
+   * Everything below happens one after the other, so that what was asked for without waiting (a fork, a restored snapshot) is done before
+   * the next call.
+   */
   #work: Promise<unknown> = Promise.resolve()
   #failure: { error: unknown } | undefined
 

@@ -111,8 +111,9 @@ function sizesOf(input: SelectiveScanInput): ScanSizes {
   }
   const groups = length === 0 ? 1 : dataOf("B", input.B).length / (batch * length * state)
   if (!Number.isInteger(groups) || groups < 1 || channels % groups !== 0) {
+    const sizes = `batch ${batch}, length ${length} and state ${state}`
     throw misfit(
-      `selectiveScan: B holds ${dataOf("B", input.B).length} numbers for batch ${batch}, length ${length} and state ${state}, which makes ${groups} groups of ${channels} channels.`,
+      `selectiveScan: B holds ${dataOf("B", input.B).length} numbers for ${sizes}, which makes ${groups} groups of ${channels} channels.`,
       "Give batch · length · groups · state numbers, with groups dividing the channels.",
     )
   }

@@ -61,7 +61,8 @@ export class Session {
   }
 
   /**
-   * Feeds text, ids, or a stream of either, in constant memory. If it fails or is aborted the session is as it was before. `onProgress` counts tokens.
+   * Feeds text, ids, or a stream of either, in constant memory. If it fails or is aborted the session is as it was before. `onProgress`
+   * counts tokens.
    */
   async feed(input: FeedInput, options?: WorkOptions): Promise<void> {
     checkOptions("feed", options, workOptions)
@@ -159,7 +160,8 @@ export class Session {
   }
 
   /**
-   * Continues what was fed. Pieces come as they are made; however the generation ends, the session then holds what was fed and the pieces that were handed out, and can go on from there.
+   * Continues what was fed. Pieces come as they are made; however the generation ends, the session then holds what was fed and the pieces
+   * that were handed out, and can go on from there.
    */
   generate(options?: GenerateOptions): Generation<Result> {
     const { generationConfig, stream } = this.#context

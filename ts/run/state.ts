@@ -100,13 +100,10 @@ function checkOrigin(metadata: Readonly<Record<string, string>>, model: Language
     })
   }
   if (metadata.model !== fingerprint) {
-    throw new StateError(
-      "STATE_FOREIGN",
-      `The snapshot belongs to the ${metadata.family ?? "unknown"} model ${metadata.model ?? "unknown"}; this is the ${model.family} model ${fingerprint}.`,
-      {
-        fix: "Load the checkpoint that it was made with.",
-      },
-    )
+    const other = `${metadata.family ?? "unknown"} model ${metadata.model ?? "unknown"}`
+    throw new StateError("STATE_FOREIGN", `The snapshot belongs to the ${other}; this is the ${model.family} model ${fingerprint}.`, {
+      fix: "Load the checkpoint that it was made with.",
+    })
   }
 }
 

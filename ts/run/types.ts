@@ -76,8 +76,8 @@ export interface GenerateOptions {
   /** > 1 discourages tokens that occur in the prompt or the output. Default 1. */
   repetitionPenalty?: number
   /**
-   * Integer in [0, 2⁶⁴). Default: random, and returned in the result. In a batch every row draws from the same seed, as if it ran alone. A session that has drawn before goes on with
-   * its own stream of random numbers unless a seed is given.
+   * Integer in [0, 2⁶⁴). Default: random, and returned in the result. In a batch every row draws from the same seed, as if it ran alone. A
+   * session that has drawn before goes on with its own stream of random numbers unless a seed is given.
    */
   seed?: number | bigint
   /** Strings that end the generation; they do not appear in the text. Their tokens are part of `tokens` and of the session. */

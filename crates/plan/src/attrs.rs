@@ -53,19 +53,10 @@ pub(crate) struct AttrReader<'a> {
 
 impl<'a> AttrReader<'a> {
     pub(crate) fn new(values: &'a [(String, AttrValue)]) -> Self {
-        AttrReader {
-            values,
-            known: Vec::new(),
-            problems: Vec::new(),
-        }
+        AttrReader { values, known: Vec::new(), problems: Vec::new() }
     }
 
-    fn take<T>(
-        &mut self,
-        name: &'static str,
-        wanted: &str,
-        convert: impl Fn(&AttrValue) -> Option<T>,
-    ) -> Option<T> {
+    fn take<T>(&mut self, name: &'static str, wanted: &str, convert: impl Fn(&AttrValue) -> Option<T>) -> Option<T> {
         self.known.push(name);
         let found = self.values.iter().find(|(n, _)| n == name);
         let value = found.and_then(|(_, v)| convert(v));
@@ -100,17 +91,8 @@ impl<'a> AttrReader<'a> {
         })
     }
 
-    pub(crate) fn choice<T: Copy>(
-        &mut self,
-        name: &'static str,
-        all: &[T],
-        spell: fn(T) -> &'static str,
-    ) -> Option<T> {
-        let wanted = all
-            .iter()
-            .map(|t| spell(*t))
-            .collect::<Vec<_>>()
-            .join(" or ");
+    pub(crate) fn choice<T: Copy>(&mut self, name: &'static str, all: &[T], spell: fn(T) -> &'static str) -> Option<T> {
+        let wanted = all.iter().map(|t| spell(*t)).collect::<Vec<_>>().join(" or ");
         self.take(name, &wanted, |v| match v {
             AttrValue::Text(s) => all.iter().copied().find(|t| spell(*t) == s),
             _ => None,
@@ -123,8 +105,7 @@ impl<'a> AttrReader<'a> {
             if !self.known.contains(&name.as_str()) {
                 self.problems.push(format!("attribute {name} is unknown"));
             } else if self.values[..i].iter().any(|(n, _)| n == name) {
-                self.problems
-                    .push(format!("attribute {name} is given twice"));
+                self.problems.push(format!("attribute {name} is given twice"));
             }
         }
         self.problems

@@ -73,11 +73,7 @@ impl Operand {
 
     /// Bytes from its first element to behind its last, gaps between rows included.
     pub fn span(&self) -> usize {
-        if self.is_empty() {
-            0
-        } else {
-            ((self.rows() - 1) * self.ld + self.columns()) * self.dtype.size() as usize
-        }
+        if self.is_empty() { 0 } else { ((self.rows() - 1) * self.ld + self.columns()) * self.dtype.size() as usize }
     }
 }
 
@@ -106,28 +102,17 @@ impl CheckedNode {
     /// # Panics
     /// If the op has no such symbol: a mistake in the caller, not in the plan.
     pub fn dim(&self, name: &str) -> usize {
-        self.dims
-            .get(name)
-            .and_then(|v| usize::try_from(v).ok())
-            .unwrap_or_else(|| panic!("{} has no symbol {name}", self.op.name()))
+        self.dims.get(name).and_then(|v| usize::try_from(v).ok()).unwrap_or_else(|| panic!("{} has no symbol {name}", self.op.name()))
     }
 
     /// Bytes that must move, at least.
     pub fn bytes(&self) -> u64 {
-        self.op
-            .signature()
-            .bytes
-            .eval(&self.dims)
-            .unwrap_or(u64::MAX)
+        self.op.signature().bytes.eval(&self.dims).unwrap_or(u64::MAX)
     }
 
     /// Floating-point operations.
     pub fn flops(&self) -> u64 {
-        self.op
-            .signature()
-            .flops
-            .eval(&self.dims)
-            .unwrap_or(u64::MAX)
+        self.op.signature().flops.eval(&self.dims).unwrap_or(u64::MAX)
     }
 }
 

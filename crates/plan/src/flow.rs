@@ -29,20 +29,9 @@ struct Root {
 }
 
 /// Walks the nodes in order. Gives, by id of the buffer, when its bytes are its own.
-pub(crate) fn lives(
-    plan: &Plan,
-    extents: &[Extent],
-    typed: &[Typed],
-    issues: &mut Findings,
-) -> Vec<Option<Life>> {
-    let mut flow = Flow {
-        plan,
-        extents,
-        roots: roots(plan),
-        effect: vec![false; plan.nodes.len()],
-        used: vec![false; plan.buffers.len()],
-        issues,
-    };
+pub(crate) fn lives(plan: &Plan, extents: &[Extent], typed: &[Typed], issues: &mut Findings) -> Vec<Option<Life>> {
+    let mut flow =
+        Flow { plan, extents, roots: roots(plan), effect: vec![false; plan.nodes.len()], used: vec![false; plan.buffers.len()], issues };
     for (node, typed) in plan.nodes.iter().zip(typed) {
         if flow.issues.full() {
             break;
@@ -62,20 +51,10 @@ fn roots(plan: &Plan) -> Vec<Root> {
     for b in &plan.buffers {
         let role = match b.kind {
             Kind::Weight => Role::Weight,
-            Kind::Placed {
-                space: Space::State,
-                ..
-            } => Role::State,
+            Kind::Placed { space: Space::State, .. } => Role::State,
             Kind::Placed { .. } | Kind::View { .. } => Role::Value,
         };
-        roots.push(Root {
-            role,
-            written: Ranges::default(),
-            unread: BTreeMap::new(),
-            life: None,
-            updated: None,
-            used: false,
-        });
+        roots.push(Root { role, written: Ranges::default(), unread: BTreeMap::new(), life: None, updated: None, used: false });
     }
     for (_, id) in &plan.inputs {
         roots[*id as usize].role = Role::Input;
@@ -100,12 +79,8 @@ impl Flow<'_> {
         let e = self.extents[id as usize];
         let root = &self.plan.buffers[e.root as usize];
         let bytes = format!("bytes [{}, {}) of {}", e.byte, e.byte + e.span, root.name);
-        let message = format!(
-            "buffer {} ({bytes}) {message} ({} at {})",
-            b.name, node.op, node.at
-        );
-        self.issues
-            .push(Issue::at_node(code, node.id, &part, message));
+        let message = format!("buffer {} ({bytes}) {message} ({} at {})", b.name, node.op, node.at);
+        self.issues.push(Issue::at_node(code, node.id, &part, message));
     }
 
     fn reads(&mut self, node: &Node, typed: &Typed) {
@@ -118,17 +93,10 @@ impl Flow<'_> {
             let (start, end) = (e.byte, e.byte + e.span);
             if root.role == Role::Value {
                 if root.life.is_none() || !root.written.covers(start, end) {
-                    self.refuse(
-                        "read_before_write",
-                        node,
-                        format!(".in[{i}]"),
-                        id,
-                        "is read, but no earlier node writes all of it".into(),
-                    );
+                    self.refuse("read_before_write", node, format!(".in[{i}]"), id, "is read, but no earlier node writes all of it".into());
                     continue;
                 }
-                while let Some((at, (stop, writer))) =
-                    root.unread.range(..end).next_back().map(|(k, v)| (*k, *v))
+                while let Some((at, (stop, writer))) = root.unread.range(..end).next_back().map(|(k, v)| (*k, *v))
                     && stop > start
                 {
                     root.unread.remove(&at);
@@ -141,13 +109,7 @@ impl Flow<'_> {
             if let Some(by) = root.updated
                 && !typed.op.signature().updates.contains(&i)
             {
-                self.refuse(
-                    "stale_read",
-                    node,
-                    format!(".in[{i}]"),
-                    id,
-                    format!("is read after node {by} updated it"),
-                );
+                self.refuse("stale_read", node, format!(".in[{i}]"), id, format!("is read after node {by} updated it"));
             }
         }
     }
@@ -160,37 +122,17 @@ impl Flow<'_> {
             let part = format!(".in[{i}]");
             let root = self.extents[id as usize].root;
             if self.roots[root as usize].role != Role::State {
-                self.refuse(
-                    "update_target",
-                    node,
-                    part,
-                    id,
-                    "is updated, but is not a state buffer".into(),
-                );
+                self.refuse("update_target", node, part, id, "is updated, but is not a state buffer".into());
                 continue;
             }
-            let shared = |(j, other): (usize, &Option<u32>)| {
-                j != *i && other.is_some_and(|o| self.extents[o as usize].root == root)
-            };
+            let shared = |(j, other): (usize, &Option<u32>)| j != *i && other.is_some_and(|o| self.extents[o as usize].root == root);
             if node.inputs.iter().enumerate().any(shared) {
-                self.refuse(
-                    "update_aliased",
-                    node,
-                    part.clone(),
-                    id,
-                    "is updated and named by a second input".into(),
-                );
+                self.refuse("update_aliased", node, part.clone(), id, "is updated and named by a second input".into());
             }
             if let Some(by) = self.roots[root as usize].updated.replace(node.id)
                 && by != node.id
             {
-                self.refuse(
-                    "updated_twice",
-                    node,
-                    part,
-                    id,
-                    format!("is updated, and by node {by} before"),
-                );
+                self.refuse("updated_twice", node, part, id, format!("is updated, and by node {by} before"));
             }
             self.effect[node.id as usize] = true;
         }
@@ -212,12 +154,7 @@ impl Flow<'_> {
                     } else {
                         self.effect[node.id as usize] = true; // nothing to read, so nobody could
                     }
-                    root.life
-                        .get_or_insert(Life {
-                            first: node.id,
-                            last: node.id,
-                        })
-                        .last = node.id;
+                    root.life.get_or_insert(Life { first: node.id, last: node.id }).last = node.id;
                     continue;
                 }
                 _ => "read_only",
@@ -228,13 +165,7 @@ impl Flow<'_> {
                 Role::State => "is a state buffer",
                 Role::Value => "is written by an earlier node or output already",
             };
-            self.refuse(
-                code,
-                node,
-                format!(".out[{i}]"),
-                *id,
-                format!("is written, but {why}"),
-            );
+            self.refuse(code, node, format!(".out[{i}]"), *id, format!("is written, but {why}"));
         }
     }
 
@@ -244,15 +175,8 @@ impl Flow<'_> {
         for (name, id) in &plan.outputs {
             let root = &self.roots[*id as usize];
             if root.life.is_none() || !root.written.covers(0, self.extents[*id as usize].span) {
-                let message = format!(
-                    "no node writes all of buffer {}",
-                    plan.buffers[*id as usize].name
-                );
-                self.issues.push(Issue::new(
-                    "output_unwritten",
-                    format!("outputs.{name}"),
-                    message,
-                ));
+                let message = format!("no node writes all of buffer {}", plan.buffers[*id as usize].name);
+                self.issues.push(Issue::new("output_unwritten", format!("outputs.{name}"), message));
             }
             for (_, writer) in root.unread.values() {
                 self.effect[*writer as usize] = true;
@@ -261,25 +185,17 @@ impl Flow<'_> {
         for b in &plan.buffers {
             let id = b.id as usize;
             let used = match b.kind {
-                Kind::Placed {
-                    space: Space::State,
-                    ..
-                } => true, // programs of one model share a layout; each uses what it needs
+                Kind::Placed { space: Space::State, .. } => true, // programs of one model share a layout; each uses what it needs
                 Kind::Placed { .. } => self.roots[id].used,
                 Kind::Weight | Kind::View { .. } => self.used[id],
             };
             if !used {
-                self.issues.push(Issue::new(
-                    "unused_buffer",
-                    format!("buffers[{id}]"),
-                    format!("no node uses buffer {}", b.name),
-                ));
+                self.issues.push(Issue::new("unused_buffer", format!("buffers[{id}]"), format!("no node uses buffer {}", b.name)));
             }
         }
         for n in plan.nodes.iter().filter(|n| !self.effect[n.id as usize]) {
             let message = format!("nothing reads what {} at {} computes", n.op, n.at);
-            self.issues
-                .push(Issue::at_node("no_effect", n.id, "", message));
+            self.issues.push(Issue::at_node("no_effect", n.id, "", message));
         }
     }
 }

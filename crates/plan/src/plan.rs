@@ -167,9 +167,6 @@ pub struct Plan {
 /// Product of the axes and the element size, if it fits in 64 bits.
 pub(crate) fn byte_size(shape: &[u64], dtype: DType) -> Option<u64> {
     // A zero axis must not hide an overflow of the others: strides are computed from them.
-    let whole = shape
-        .iter()
-        .filter(|d| **d != 0)
-        .try_fold(dtype.size(), |n, d| n.checked_mul(*d))?;
+    let whole = shape.iter().filter(|d| **d != 0).try_fold(dtype.size(), |n, d| n.checked_mul(*d))?;
     Some(if shape.contains(&0) { 0 } else { whole })
 }

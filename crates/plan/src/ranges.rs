@@ -9,22 +9,12 @@ pub(crate) struct Ranges(BTreeMap<u64, u64>);
 impl Ranges {
     /// Whether all of `[start, end)` is in the set.
     pub(crate) fn covers(&self, start: u64, end: u64) -> bool {
-        start >= end
-            || self
-                .0
-                .range(..=start)
-                .next_back()
-                .is_some_and(|(_, e)| *e >= end)
+        start >= end || self.0.range(..=start).next_back().is_some_and(|(_, e)| *e >= end)
     }
 
     /// Whether any of `[start, end)` is in the set.
     pub(crate) fn meets(&self, start: u64, end: u64) -> bool {
-        start < end
-            && self
-                .0
-                .range(..end)
-                .next_back()
-                .is_some_and(|(_, e)| *e > start)
+        start < end && self.0.range(..end).next_back().is_some_and(|(_, e)| *e > start)
     }
 
     /// Adds `[start, end)`, which must not meet the set.

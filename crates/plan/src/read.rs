@@ -86,10 +86,7 @@ struct RawNode {
 /// Reads a plan. Makes no sense of it yet: that is [`crate::validate`]'s.
 pub fn read(text: &str) -> Result<Plan, Vec<Issue>> {
     if text.len() > TEXT_LIMIT {
-        let message = format!(
-            "the plan is {} bytes of text; {TEXT_LIMIT} are allowed",
-            text.len()
-        );
+        let message = format!("the plan is {} bytes of text; {TEXT_LIMIT} are allowed", text.len());
         return Err(vec![Issue::new("too_long", "", message)]);
     }
     let raw: RawPlan = serde_json::from_str(text).map_err(|e| {
@@ -98,23 +95,11 @@ pub fn read(text: &str) -> Result<Plan, Vec<Issue>> {
     })?;
     let mut issues = Findings::default();
     lengths(&raw, &mut issues);
-    let buffers = raw
-        .buffers
-        .into_iter()
-        .enumerate()
-        .filter_map(|(i, b)| buffer(i, b, &mut issues))
-        .collect();
+    let buffers = raw.buffers.into_iter().enumerate().filter_map(|(i, b)| buffer(i, b, &mut issues)).collect();
     if !issues.is_empty() {
         return Err(issues.into_vec());
     }
-    let node = |n: RawNode| Node {
-        id: n.id,
-        op: n.op,
-        inputs: n.inputs,
-        outputs: n.outputs,
-        attrs: n.attrs,
-        at: n.at,
-    };
+    let node = |n: RawNode| Node { id: n.id, op: n.op, inputs: n.inputs, outputs: n.outputs, attrs: n.attrs, at: n.at };
     Ok(Plan {
         format: raw.format,
         opset: raw.opset,
@@ -132,26 +117,13 @@ pub fn read(text: &str) -> Result<Plan, Vec<Issue>> {
 fn lengths(raw: &RawPlan, issues: &mut Findings) {
     let mut string = |path: String, text: &str| {
         if text.len() > STRING_LIMIT {
-            issues.push(Issue::new(
-                "too_long",
-                path,
-                format!(
-                    "a string of {} bytes; {STRING_LIMIT} are allowed",
-                    text.len()
-                ),
-            ));
+            issues.push(Issue::new("too_long", path, format!("a string of {} bytes; {STRING_LIMIT} are allowed", text.len())));
         }
     };
     string("name".into(), &raw.name);
     string("opset".into(), &raw.opset);
-    for (list, entries) in [
-        ("inputs", &raw.inputs),
-        ("outputs", &raw.outputs),
-        ("state", &raw.state),
-    ] {
-        entries
-            .iter()
-            .for_each(|(name, _)| string(list.into(), name));
+    for (list, entries) in [("inputs", &raw.inputs), ("outputs", &raw.outputs), ("state", &raw.state)] {
+        entries.iter().for_each(|(name, _)| string(list.into(), name));
     }
     for (i, n) in raw.nodes.iter().enumerate() {
         string(format!("nodes[{i}].op"), &n.op);
@@ -163,81 +135,39 @@ fn lengths(raw: &RawPlan, issues: &mut Findings) {
             }
         }
     }
-    raw.weights
-        .iter()
-        .enumerate()
-        .for_each(|(i, w)| string(format!("weights[{i}].key"), &w.key));
-    raw.buffers
-        .iter()
-        .enumerate()
-        .for_each(|(i, b)| string(format!("buffers[{i}].name"), &b.name));
-    let shapes = raw
-        .buffers
-        .iter()
-        .map(|b| &b.shape)
-        .chain(raw.weights.iter().map(|w| &w.shape));
+    raw.weights.iter().enumerate().for_each(|(i, w)| string(format!("weights[{i}].key"), &w.key));
+    raw.buffers.iter().enumerate().for_each(|(i, b)| string(format!("buffers[{i}].name"), &b.name));
+    let shapes = raw.buffers.iter().map(|b| &b.shape).chain(raw.weights.iter().map(|w| &w.shape));
     for shape in shapes.filter(|s| s.len() > RANK_LIMIT) {
-        issues.push(Issue::new(
-            "too_long",
-            "buffers",
-            format!("a shape of {} axes; {RANK_LIMIT} are allowed", shape.len()),
-        ));
+        issues.push(Issue::new("too_long", "buffers", format!("a shape of {} axes; {RANK_LIMIT} are allowed", shape.len())));
     }
 }
 
 fn buffer(index: usize, raw: RawBuffer, issues: &mut Findings) -> Option<Buffer> {
-    let placed = |space, offset, bytes| Kind::Placed {
-        space,
-        offset,
-        bytes,
-    };
+    let placed = |space, offset, bytes| Kind::Placed { space, offset, bytes };
     let kind = match (raw.space, raw.offset, raw.bytes, raw.view) {
-        (Some(RawSpace::Temp), Some(offset), Some(bytes), None) => {
-            placed(Space::Temp, offset, bytes)
-        }
-        (Some(RawSpace::State), Some(offset), Some(bytes), None) => {
-            placed(Space::State, offset, bytes)
-        }
+        (Some(RawSpace::Temp), Some(offset), Some(bytes), None) => placed(Space::Temp, offset, bytes),
+        (Some(RawSpace::State), Some(offset), Some(bytes), None) => placed(Space::State, offset, bytes),
         (Some(RawSpace::Io), Some(offset), Some(bytes), None) => placed(Space::Io, offset, bytes),
         (Some(RawSpace::Weights), None, None, None) => Kind::Weight,
-        (None, None, None, Some(v)) => Kind::View {
-            of: v.of,
-            byte: v.byte,
-            ld: v.ld,
-        },
+        (None, None, None, Some(v)) => Kind::View { of: v.of, byte: v.byte, ld: v.ld },
         _ => {
-            let message = format!(
-                "buffer {} must have either space, offset and bytes, or the space weights alone, or a view alone",
-                raw.name
-            );
-            issues.push(Issue::new(
-                "buffer_kind",
-                format!("buffers[{index}]"),
-                message,
-            ));
+            let message =
+                format!("buffer {} must have either space, offset and bytes, or the space weights alone, or a view alone", raw.name);
+            issues.push(Issue::new("buffer_kind", format!("buffers[{index}]"), message));
             return None;
         }
     };
-    Some(Buffer {
-        id: raw.id,
-        name: raw.name,
-        dtype: raw.dtype,
-        shape: raw.shape,
-        kind,
-    })
+    Some(Buffer { id: raw.id, name: raw.name, dtype: raw.dtype, shape: raw.shape, kind })
 }
 
 /// A field that may be absent but not null.
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
 /// An object as pairs in the order of the text, each key once.
-fn entries<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Vec<(String, T)>, D::Error> {
+fn entries<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, T)>, D::Error> {
     struct Entries<T>(PhantomData<T>);
     impl<'de, T: Deserialize<'de>> Visitor<'de> for Entries<T> {
         type Value = Vec<(String, T)>;

@@ -22,14 +22,7 @@ pub enum DType {
 
 impl DType {
     /// All dtypes.
-    pub const ALL: &'static [DType] = &[
-        DType::F32,
-        DType::Bf16,
-        DType::F16,
-        DType::I32,
-        DType::U32,
-        DType::U8,
-    ];
+    pub const ALL: &'static [DType] = &[DType::F32, DType::Bf16, DType::F16, DType::I32, DType::U32, DType::U8];
 
     /// Bytes of an element.
     pub fn size(self) -> u64 {

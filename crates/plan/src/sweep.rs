@@ -17,32 +17,14 @@ struct Live {
 }
 
 /// Walks the nodes with the set of live ranges, which is disjoint at all times.
-pub(crate) fn overlaps(
-    plan: &Plan,
-    extents: &[Extent],
-    typed: &[Typed],
-    lives: &[Option<Life>],
-    issues: &mut Findings,
-) {
+pub(crate) fn overlaps(plan: &Plan, extents: &[Extent], typed: &[Typed], lives: &[Option<Life>], issues: &mut Findings) {
     let mut births: Vec<Vec<Live>> = vec![Vec::new(); plan.nodes.len()];
     let mut deaths = births.clone();
     for (b, life) in plan.buffers.iter().zip(lives) {
-        if let (
-            Kind::Placed {
-                space: Space::Temp,
-                offset,
-                bytes,
-            },
-            Some(life),
-        ) = (b.kind, *life)
+        if let (Kind::Placed { space: Space::Temp, offset, bytes }, Some(life)) = (b.kind, *life)
             && bytes > 0
         {
-            let live = Live {
-                id: b.id,
-                start: offset,
-                end: offset + bytes,
-                life,
-            };
+            let live = Live { id: b.id, start: offset, end: offset + bytes, life };
             births[life.first as usize].push(live);
             deaths[life.last as usize].push(live);
         }
@@ -50,12 +32,7 @@ pub(crate) fn overlaps(
     let mut live: BTreeMap<u64, Live> = BTreeMap::new();
     for (k, born) in births.iter().enumerate() {
         for y in born {
-            let clashes: Vec<Live> = live
-                .range(..y.end)
-                .rev()
-                .map(|(_, a)| *a)
-                .take_while(|a| a.end > y.start)
-                .collect();
+            let clashes: Vec<Live> = live.range(..y.end).rev().map(|(_, a)| *a).take_while(|a| a.end > y.start).collect();
             let allowed = |a: &Live| inplace(plan, extents, typed, a, y);
             for a in clashes.iter().filter(|a| !allowed(a)) {
                 issues.push(clash(plan, a, y));
@@ -85,36 +62,17 @@ fn inplace(plan: &Plan, extents: &[Extent], typed: &[Typed], a: &Live, y: &Live)
         let e = extents[id as usize];
         e.root == live.id && e.contiguous && e.byte == 0 && e.span == live.end - live.start
     };
-    let pair = |&(i, o): &(usize, usize)| {
-        node.inputs[i].is_some_and(|id| whole(id, a)) && whole(node.outputs[o], y)
-    };
-    let uses = node
-        .inputs
-        .iter()
-        .flatten()
-        .filter(|id| extents[**id as usize].root == a.id)
-        .count();
-    a.life.last as usize == k
-        && (a.start, a.end) == (y.start, y.end)
-        && uses == 1
-        && typed[k].op.signature().inplace.iter().any(pair)
+    let pair = |&(i, o): &(usize, usize)| node.inputs[i].is_some_and(|id| whole(id, a)) && whole(node.outputs[o], y);
+    let uses = node.inputs.iter().flatten().filter(|id| extents[**id as usize].root == a.id).count();
+    a.life.last as usize == k && (a.start, a.end) == (y.start, y.end) && uses == 1 && typed[k].op.signature().inplace.iter().any(pair)
 }
 
 fn clash(plan: &Plan, a: &Live, y: &Live) -> Issue {
     let node = &plan.nodes[y.life.first as usize];
     let show = |l: &Live| {
         let (first, last) = (l.life.first, l.life.last);
-        format!(
-            "{} [{}, {}) live from node {first} to {last}",
-            plan.buffers[l.id as usize].name, l.start, l.end
-        )
+        format!("{} [{}, {}) live from node {first} to {last}", plan.buffers[l.id as usize].name, l.start, l.end)
     };
-    let message = format!(
-        "buffers {} and {} share bytes of temp ({} at {})",
-        show(a),
-        show(y),
-        node.op,
-        node.at
-    );
+    let message = format!("buffers {} and {} share bytes of temp ({} at {})", show(a), show(y), node.op, node.at);
     Issue::at_node("overlap", node.id, ".out", message)
 }

@@ -15,42 +15,20 @@ pub(crate) struct Typed {
 }
 
 /// Types a node; notes what is wrong otherwise.
-pub(crate) fn typed(
-    plan: &Plan,
-    extents: &[Extent],
-    node: &Node,
-    issues: &mut Findings,
-) -> Option<Typed> {
+pub(crate) fn typed(plan: &Plan, extents: &[Extent], node: &Node, issues: &mut Findings) -> Option<Typed> {
     let mut good = true;
     let mut refuse = |code, part: String, message: String| {
         good = false;
-        issues.push(Issue::at_node(
-            code,
-            node.id,
-            &part,
-            format!("{message} ({} at {})", node.op, node.at),
-        ));
+        issues.push(Issue::at_node(code, node.id, &part, format!("{message} ({} at {})", node.op, node.at)));
     };
     let Some(op) = Op::from_name(&node.op) else {
-        refuse(
-            "unknown_op",
-            ".op".into(),
-            format!("there is no op {}", node.op),
-        );
+        refuse("unknown_op", ".op".into(), format!("there is no op {}", node.op));
         return None;
     };
     let sig = op.signature();
     if (node.inputs.len(), node.outputs.len()) != (sig.inputs.len(), sig.outputs.len()) {
         let (takes, gives) = (sig.inputs.len(), sig.outputs.len());
-        refuse(
-            "arity",
-            "".into(),
-            format!(
-                "takes {takes} and gives {gives}, not {} and {}",
-                node.inputs.len(),
-                node.outputs.len()
-            ),
-        );
+        refuse("arity", "".into(), format!("takes {takes} and gives {gives}, not {} and {}", node.inputs.len(), node.outputs.len()));
         return None;
     }
     let mut reader = AttrReader::new(&node.attrs);
@@ -69,19 +47,11 @@ pub(crate) fn typed(
         let part = format!(".in[{i}]");
         match id.map(|id| plan.buffers.get(id as usize).ok_or(id)) {
             None if input.optional => {}
-            None => refuse(
-                "missing_input",
-                part,
-                format!("{} is not optional", input.name),
-            ),
+            None => refuse("missing_input", part, format!("{} is not optional", input.name)),
             Some(Err(id)) => refuse("unknown_buffer", part, format!("there is no buffer {id}")),
             Some(Ok(b)) => {
                 if !input.ld && !extents[b.id as usize].contiguous {
-                    refuse(
-                        "not_contiguous",
-                        part.clone(),
-                        format!("{} must have adjacent rows; {} has not", input.name, b.name),
-                    );
+                    refuse("not_contiguous", part.clone(), format!("{} must have adjacent rows; {} has not", input.name, b.name));
                 }
                 operands.push((part, input.name, b, input.shape));
                 wanted.push(input.dtypes.to_vec());
@@ -95,11 +65,7 @@ pub(crate) fn typed(
             continue;
         };
         if !extents[b.id as usize].contiguous {
-            refuse(
-                "not_contiguous",
-                part.clone(),
-                format!("an output has adjacent rows; {} has not", b.name),
-            );
+            refuse("not_contiguous", part.clone(), format!("an output has adjacent rows; {} has not", b.name));
         }
         operands.push((part, output.name, b, output.shape));
         wanted.push(match output.dtype {
@@ -123,37 +89,17 @@ pub(crate) fn typed(
     for ((part, name, b, shape), wanted) in operands.iter().zip(&wanted) {
         if !wanted.contains(&b.dtype) {
             let names: Vec<_> = wanted.iter().map(|d| d.name()).collect();
-            refuse(
-                "dtype",
-                part.clone(),
-                format!(
-                    "{name} must be {}; {} is {}",
-                    names.join(" or "),
-                    b.name,
-                    b.dtype.name()
-                ),
-            );
+            refuse("dtype", part.clone(), format!("{name} must be {}; {} is {}", names.join(" or "), b.name, b.dtype.name()));
         }
         let values: Option<Vec<u64>> = shape.iter().map(|e| e.eval(&dims)).collect();
         if values.as_ref() != Some(&b.shape) {
-            let must = values.map_or_else(
-                || format!("{} axes that fit the other operands", shape.len()),
-                |v| format!("{v:?}"),
-            );
-            refuse(
-                "shape",
-                part.clone(),
-                format!("{name} must be {must}; {} is {:?}", b.name, b.shape),
-            );
+            let must = values.map_or_else(|| format!("{} axes that fit the other operands", shape.len()), |v| format!("{v:?}"));
+            refuse("shape", part.clone(), format!("{name} must be {must}; {} is {:?}", b.name, b.shape));
         }
     }
     for rule in sig.requires.iter().filter(|r| !r.holds(&dims)) {
         let values: Vec<_> = dims.iter().map(|(n, v)| format!("{n} = {v}")).collect();
-        refuse(
-            "constraint",
-            "".into(),
-            format!("{} does not hold for {}", rule.text, values.join(", ")),
-        );
+        refuse("constraint", "".into(), format!("{} does not hold for {}", rule.text, values.join(", ")));
     }
     for (_, name, b, _) in &operands {
         dims.bind(name, b.dtype.size());

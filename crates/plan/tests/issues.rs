@@ -62,12 +62,7 @@ fn good() -> Value {
 }
 
 fn codes(text: &str) -> BTreeSet<&'static str> {
-    check(text)
-        .err()
-        .unwrap_or_default()
-        .iter()
-        .map(|i| i.code)
-        .collect()
+    check(text).err().unwrap_or_default().iter().map(|i| i.code).collect()
 }
 
 #[test]
@@ -80,27 +75,10 @@ fn the_good_plan_is_good() {
     assert_eq!((conv.dim("w"), conv.dim("e"), conv.dim("b")), (4, 8, 2));
     assert_eq!(conv.inputs[1].as_ref().unwrap().place, Place::Weight(3));
     assert_eq!(conv.inputs[2], None);
-    assert_eq!(
-        (z.place, z.ld, z.root, z.byte, z.span()),
-        (Place::Temp { offset: 544 }, 16, 9, 32, 352)
-    );
-    assert_eq!(
-        (z.rows(), z.columns(), z.len(), z.is_contiguous()),
-        (6, 8, 48, false)
-    );
-    let life = |id: usize| {
-        checked
-            .placed()
-            .iter()
-            .find(|p| p.buffer == id as u32)
-            .unwrap()
-            .life
-            .map(|l| (l.first, l.last))
-    };
-    assert_eq!(
-        (life(7), life(9), life(13), life(14), life(16)),
-        (Some((0, 7)), Some((2, 4)), Some((4, 5)), Some((5, 7)), None)
-    );
+    assert_eq!((z.place, z.ld, z.root, z.byte, z.span()), (Place::Temp { offset: 544 }, 16, 9, 32, 352));
+    assert_eq!((z.rows(), z.columns(), z.len(), z.is_contiguous()), (6, 8, 48, false));
+    let life = |id: usize| checked.placed().iter().find(|p| p.buffer == id as u32).unwrap().life.map(|l| (l.first, l.last));
+    assert_eq!((life(7), life(9), life(13), life(14), life(16)), (Some((0, 7)), Some((2, 4)), Some((4, 5)), Some((5, 7)), None));
     // linear: weight at two bytes an element and activations at four; two flops a multiply-add.
     assert_eq!(checked.nodes()[2].bytes(), 16 * 8 * 2 + 4 * 6 * (8 + 16));
     assert_eq!(checked.nodes()[2].flops(), 2 * 6 * 8 * 16);
@@ -136,11 +114,7 @@ fn spoils() -> Vec<(&'static str, &'static str, Value)> {
         ("malformed", "/buffers/7/space", json!("vram")),
         ("malformed", "/weights/0/as", json!("int4")),
         ("too_long", "/nodes/0/at", json!("x".repeat(2000))),
-        (
-            "too_long",
-            "/buffers/7/shape",
-            json!([1, 1, 1, 1, 1, 1, 2, 3, 8]),
-        ),
+        ("too_long", "/buffers/7/shape", json!([1, 1, 1, 1, 1, 1, 2, 3, 8])),
         ("format", "/format", json!(2)),
         ("opset", "/opset", json!("0000000000000000")),
         ("id", "/buffers/7/id", json!(8)),
@@ -148,25 +122,13 @@ fn spoils() -> Vec<(&'static str, &'static str, Value)> {
         ("duplicate_name", "/buffers/7/name", json!("n")),
         ("duplicate_name", "/outputs/tokens", json!(16)),
         ("duplicate_name", "/state/lens2", json!(1)),
-        (
-            "buffer_kind",
-            "/buffers/7/view",
-            json!({ "of": 9, "byte": 0 }),
-        ),
+        ("buffer_kind", "/buffers/7/view", json!({ "of": 9, "byte": 0 })),
         ("buffer_kind", "/buffers/7/bytes-", json!(null)),
         ("buffer_kind", "/buffers/3/offset", json!(0)),
         ("buffer_kind", "/buffers/10/bytes", json!(192)),
         ("size", "/buffers/7/bytes", json!(193)),
-        (
-            "size",
-            "/buffers/7/shape",
-            json!([4294967296u64, 4294967296u64, 8]),
-        ),
-        (
-            "size",
-            "/buffers/7/shape",
-            json!([4294967296u64, 4294967296u64, 0]),
-        ),
+        ("size", "/buffers/7/shape", json!([4294967296u64, 4294967296u64, 8])),
+        ("size", "/buffers/7/shape", json!([4294967296u64, 4294967296u64, 0])),
         ("alignment", "/buffers/13/offset", json!(1028)),
         ("out_of_space", "/buffers/13/offset", json!(2048)),
         ("out_of_space", "/buffers/13/offset", json!(u64::MAX - 255)),
@@ -232,11 +194,7 @@ fn spoils() -> Vec<(&'static str, &'static str, Value)> {
             "/buffers+",
             json!({ "id": 17, "name": "idle", "dtype": "f32", "shape": [1], "space": "io", "offset": 512, "bytes": 4 }),
         ),
-        (
-            "unused_buffer",
-            "/buffers+",
-            json!({ "id": 17, "name": "idle", "dtype": "f32", "shape": [1], "view": { "of": 9, "byte": 0 } }),
-        ),
+        ("unused_buffer", "/buffers+", json!({ "id": 17, "name": "idle", "dtype": "f32", "shape": [1], "view": { "of": 9, "byte": 0 } })),
         ("no_effect", "/outputs/out-", json!(null)),
         ("too_large", "/spaces/temp", json!(u64::MAX)),
     ]
@@ -281,10 +239,7 @@ fn every_spoiled_plan_is_refused_for_its_reason() {
     let mut seen = BTreeSet::new();
     for (code, path, value) in spoils() {
         let found = codes(&spoiled(path, &value).to_string());
-        assert!(
-            found.contains(code),
-            "{path} = {value}: expected {code}, found {found:?}"
-        );
+        assert!(found.contains(code), "{path} = {value}: expected {code}, found {found:?}");
         seen.extend(found);
     }
     // The rest needs more than one change; see the tests below.
@@ -297,18 +252,9 @@ fn every_spoiled_plan_is_refused_for_its_reason() {
 fn text_is_strict_about_size_keys_and_syntax() {
     assert_eq!(codes(&" ".repeat(TEXT_LIMIT + 1)), ["too_long"].into());
     let text = good().to_string();
-    assert_eq!(
-        codes(&text.replacen("\"id\":0", "\"id\":0,\"id\":0", 1)),
-        ["malformed"].into()
-    );
-    assert_eq!(
-        codes(&text.replacen("\"tokens\":0", "\"tokens\":0,\"tokens\":0", 1)),
-        ["malformed"].into()
-    );
-    assert_eq!(
-        codes(&text.replacen("\"eps\"", "\"eps\":1,\"eps\"", 1)),
-        ["malformed"].into()
-    );
+    assert_eq!(codes(&text.replacen("\"id\":0", "\"id\":0,\"id\":0", 1)), ["malformed"].into());
+    assert_eq!(codes(&text.replacen("\"tokens\":0", "\"tokens\":0,\"tokens\":0", 1)), ["malformed"].into());
+    assert_eq!(codes(&text.replacen("\"eps\"", "\"eps\":1,\"eps\"", 1)), ["malformed"].into());
     assert_eq!(codes(&format!("{text}x")), ["malformed"].into());
     assert_eq!(codes(&"[".repeat(100_000)), ["malformed"].into());
     assert_eq!(codes(""), ["malformed"].into());
@@ -363,26 +309,19 @@ fn a_parent_is_written_when_disjoint_views_cover_it() {
         buffers[15] = json!({ "id": 15, "name": "acc", "dtype": "f32", "shape": [4, 8], "space": "state", "offset": 512, "bytes": 128 });
         buffers[13] = json!({ "id": 13, "name": "s", "dtype": "f32", "shape": [2, 3, 8], "view": { "of": 17, "byte": first[0] } });
         buffers[14] = json!({ "id": 14, "name": "y", "dtype": "f32", "shape": [2, 3, 8], "view": { "of": 17, "byte": second[0] } });
-        buffers.push(json!({ "id": 17, "name": "both", "dtype": "f32", "shape": [4, 3, 8], "space": "temp", "offset": 1024, "bytes": 384 }));
+        buffers
+            .push(json!({ "id": 17, "name": "both", "dtype": "f32", "shape": [4, 3, 8], "space": "temp", "offset": 1024, "bytes": 384 }));
         plan["nodes"][6]["in"] = json!([17, 15, null]);
         plan
     };
     assert_eq!(codes(&split([0, 192], [192, 384]).to_string()), [].into());
     assert_eq!(codes(&split([192, 384], [0, 192]).to_string()), [].into());
-    assert_eq!(
-        codes(&split([0, 192], [188, 380]).to_string()),
-        ["read_before_write", "written_twice"].into()
-    );
+    assert_eq!(codes(&split([0, 192], [188, 380]).to_string()), ["read_before_write", "written_twice"].into());
     let mut half = split([0, 192], [192, 384]);
     half["nodes"][5]["out"] = json!([16]);
     half["nodes"].as_array_mut().unwrap().pop();
     half["buffers"].as_array_mut().unwrap().remove(14);
-    for (i, b) in half["buffers"]
-        .as_array_mut()
-        .unwrap()
-        .iter_mut()
-        .enumerate()
-    {
+    for (i, b) in half["buffers"].as_array_mut().unwrap().iter_mut().enumerate() {
         b["id"] = json!(i);
         if b.get("view").is_some() && i > 12 {
             b["view"]["of"] = json!(16);
@@ -401,8 +340,7 @@ fn in_place_is_for_the_pairs_of_the_table_alone() {
     let mut plan = good();
     plan["buffers"][10]["view"] = json!({ "of": 8, "byte": 0 });
     assert_eq!(codes(&plan.to_string()), ["overlap"].into());
-    plan["nodes"][3] =
-        json!({ "id": 3, "op": "softplus", "in": [10, 1], "out": [12], "attrs": {}, "at": "" });
+    plan["nodes"][3] = json!({ "id": 3, "op": "softplus", "in": [10, 1], "out": [12], "attrs": {}, "at": "" });
     plan["nodes"][4] = json!({ "id": 4, "op": "conv1d_silu", "in": [11, 6, null, 2, 1], "out": [13], "attrs": {}, "at": "" });
     assert_eq!(codes(&plan.to_string()), [].into());
     // add has one, but not while a second input reads the same buffer, for then two positions are read.
@@ -436,16 +374,8 @@ fn an_overlap_names_node_buffers_and_bytes() {
         "buffers n [256, 448) live from node 1 to 2 and xz [256, 640) live from node 2 to 4 share bytes of temp (linear at test 2)"
     );
     let text = serde_json::to_value(overlap).unwrap();
-    assert_eq!(
-        (&text["code"], &text["node"]),
-        (&json!("overlap"), &json!(2))
-    );
-    assert!(
-        serde_json::to_value(&check("").unwrap_err()[0])
-            .unwrap()
-            .get("node")
-            .is_none()
-    );
+    assert_eq!((&text["code"], &text["node"]), (&json!("overlap"), &json!(2)));
+    assert!(serde_json::to_value(&check("").unwrap_err()[0]).unwrap().get("node").is_none());
 }
 
 #[test]

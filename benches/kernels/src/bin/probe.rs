@@ -8,10 +8,5 @@ fn main() {
     let level = Level::best();
     let mut fma: Vec<f64> = (0..5).map(|_| fma_gflops(level, threads)).collect();
     fma.sort_by(f64::total_cmp);
-    println!(
-        r#"{{"isa":"{}","threads":{threads},"fmaGflops":{:.1},"readGBs":{:.2}}}"#,
-        level.name(),
-        fma[2],
-        read_gbs(level, threads)
-    );
+    println!(r#"{{"isa":"{}","threads":{threads},"fmaGflops":{:.1},"readGBs":{:.2}}}"#, level.name(), fma[2], read_gbs(level, threads));
 }

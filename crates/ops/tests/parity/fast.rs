@@ -5,7 +5,7 @@ use statespace_ops::*;
 use statespace_plan::DType;
 use statespace_simd::{Level, SharedOut};
 
-use crate::reference::UNWRITTEN;
+use crate::reference::{UNWRITTEN, compute, vocab};
 use crate::{Operands, Written};
 
 /// Outputs, then updated inputs. `shared` names an input that lies in the output.
@@ -33,6 +33,24 @@ pub fn run(operands: Operands, level: Level, parts: usize, shared: Option<&str>)
             let eps = case.attrs["eps"].as_f64().expect("eps") as f32;
             let op = rmsnorm::Rmsnorm { rows: rows(), d: dim("d"), x: input("x"), weight: optional("weight").map(|w| w.data), eps };
             parts.for_each(|(part, parts)| op.run(level, part, parts, SharedOut::new(&mut y)));
+        }
+        "linear" => {
+            let (weight, k, compute) = (operands.get("weight"), dim("k"), compute(operands));
+            let bytes = [vec![0], weight.bytes()].concat();
+            let residual = operands.find("residual").map(|_| input("residual"));
+            let (weight, bias) = (stored(weight, &bytes[1..]), optional("bias").map(|bias| bias.data));
+            let op = linear::Linear { rows: rows(), k, m: dim("m"), compute, x: mat("x"), weight, bias, residual };
+            let mut scratch = vec![f32::NAN; linear::Linear::scratch_floats(op.rows.count(), k, compute)];
+            parts.for_each(|(part, parts)| op.run(level, part, parts, SharedOut::new(&mut y), &mut scratch));
+        }
+        "linear_cross_entropy" => {
+            let (weight, k, compute, targets) = (operands.get("weight"), dim("k"), compute(operands), operands.get("targets").i32());
+            let bytes = [vec![0], weight.bytes()].concat();
+            let (weight, vocab, x) = (stored(weight, &bytes[1..]), vocab(operands), mat("x"));
+            let op = linear_cross_entropy::LinearCrossEntropy { rows: rows(), k, vocab, compute, x, weight, targets };
+            let mut scratch = vec![f32::NAN; linear_cross_entropy::LinearCrossEntropy::scratch_floats(op.rows.count(), k, compute)];
+            parts.for_each(|(part, parts)| op.run(level, part, parts, SharedOut::new(&mut y), &mut scratch));
+            return vec![("nll", Data::F32(y))];
         }
         "conv1d_silu" => {
             let mut state = mat("state").data.to_vec();

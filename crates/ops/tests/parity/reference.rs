@@ -1,7 +1,8 @@
 //! Runs a case's reference: what was written, as f64.
 
 use statespace_ops::*;
-use statespace_plan::ops::To;
+use statespace_plan::DType;
+use statespace_plan::ops::{Compute, To};
 
 use crate::Operands;
 
@@ -23,6 +24,7 @@ pub fn run(operands: Operands) -> Vec<(&'static str, Vec<f64>)> {
             let eps = case.attrs["eps"].as_f64().expect("eps");
             rmsnorm::reference(rows(), dim("d"), Mat { data: &x, ld }, optional("weight").as_ref().map(|w| &w.0[..]), eps, &mut y);
         }
+        "linear" | "linear_cross_entropy" => products(operands, rows(), &mut y),
         "conv1d_silu" => {
             let (x, ld) = optional("x").expect("x");
             let mut state = values("state");
@@ -72,7 +74,37 @@ pub fn run(operands: Operands) -> Vec<(&'static str, Vec<f64>)> {
         "sample" => return sample(operands, sizes[0]),
         other => panic!("no reference of {other} here"),
     }
-    vec![("y", y)]
+    vec![(if case.op == "linear_cross_entropy" { "nll" } else { "y" }, y)]
+}
+
+fn products(operands: Operands, rows: Rows, y: &mut [f64]) {
+    let Operands { case, .. } = operands;
+    let values = |name: &str| operands.find(name).map(|tensor| tensor.widened());
+    let (x, weight, bias, residual) = (values("x").expect("x"), values("weight").expect("weight"), values("bias"), values("residual"));
+    let dtype = DType::from_name(operands.get("weight").dtype()).expect("a dtype");
+    let (k, m, compute) = (case.dim("k"), case.dim("m"), compute(operands));
+    let x = Mat { data: &x[..], ld: operands.get("x").ld };
+    if case.op == "linear" {
+        let (bias, residual) = (bias.as_deref(), residual.as_deref());
+        linear::reference(&linear::Reference { rows, k, m, compute, x, weight: &weight, dtype, bias, residual }, y);
+    } else {
+        let targets = operands.get("targets").i32();
+        let op = linear_cross_entropy::Reference { rows, k, vocab: vocab(operands), compute, x, weight: &weight, dtype, targets };
+        linear_cross_entropy::reference(&op, y);
+    }
+}
+
+/// The attribute `compute`.
+pub fn compute(operands: Operands) -> Compute {
+    *Compute::ALL.iter().find(|compute| operands.case.attrs["compute"] == compute.name()).expect("compute")
+}
+
+/// The attribute `vocab` of a head, or all its rows.
+pub fn vocab(operands: Operands) -> usize {
+    match operands.case.dim("vocab") {
+        0 => operands.case.dim("m"),
+        vocab => vocab,
+    }
 }
 
 fn sample(operands: Operands, slots: usize) -> Vec<(&'static str, Vec<f64>)> {

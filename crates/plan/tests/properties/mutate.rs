@@ -39,11 +39,7 @@ pub fn mutate(plan: &mut Value, tape: &mut Tape<'_>) -> String {
             // Another place, inside the space more often than not.
             let old = plan["buffers"][b]["offset"].as_u64().unwrap_or(0);
             let room = plan["spaces"]["temp"].as_u64().unwrap() / 256;
-            let new = if tape.pick(4) == 0 {
-                number(tape, old)
-            } else {
-                json!(256 * tape.pick(room as usize))
-            };
+            let new = if tape.pick(4) == 0 { number(tape, old) } else { json!(256 * tape.pick(room as usize)) };
             plan["buffers"][b]["offset"] = new.clone();
             format!("offset of {b}: {old} to {new}")
         }
@@ -55,28 +51,18 @@ pub fn mutate(plan: &mut Value, tape: &mut Tape<'_>) -> String {
         }
         3 => {
             let field = ["byte", "ld", "of"][tape.pick(3)];
-            let views: Vec<usize> = (0..buffers)
-                .filter(|i| plan["buffers"][*i].get("view").is_some())
-                .collect();
+            let views: Vec<usize> = (0..buffers).filter(|i| plan["buffers"][*i].get("view").is_some()).collect();
             let Some(v) = views.get(tape.pick(views.len())) else {
                 return "nothing".into();
             };
             let view = &mut plan["buffers"][*v]["view"];
             let old = view[field].as_u64().unwrap_or(0);
-            view[field] = if field == "of" {
-                other
-            } else {
-                number(tape, old)
-            };
+            view[field] = if field == "of" { other } else { number(tape, old) };
             format!("view {field} of {v}")
         }
         4 | 5 => {
             let i = tape.pick(len(&plan["nodes"][k]["in"]));
-            plan["nodes"][k]["in"][i] = if tape.pick(5) == 0 {
-                Value::Null
-            } else {
-                other
-            };
+            plan["nodes"][k]["in"][i] = if tape.pick(5) == 0 { Value::Null } else { other };
             format!("input {i} of node {k}")
         }
         6 => {
@@ -93,8 +79,7 @@ pub fn mutate(plan: &mut Value, tape: &mut Tape<'_>) -> String {
             format!("nodes {k} and {j} swapped")
         }
         8 => {
-            plan["buffers"][b]["dtype"] =
-                json!(["f32", "bf16", "f16", "i32", "u32", "u8"][tape.pick(6)]);
+            plan["buffers"][b]["dtype"] = json!(["f32", "bf16", "f16", "i32", "u32", "u8"][tape.pick(6)]);
             format!("dtype of {b}")
         }
         9 => {
@@ -105,15 +90,8 @@ pub fn mutate(plan: &mut Value, tape: &mut Tape<'_>) -> String {
         }
         10 => {
             let name = ["eps", "compute", "softplus", "groups", "beta"][tape.pick(5)];
-            plan["nodes"][k]["attrs"][name] = [
-                json!(2),
-                json!(-1),
-                json!("bf16"),
-                json!(false),
-                json!(1e-3),
-                json!(1e99),
-            ][tape.pick(6)]
-            .clone();
+            plan["nodes"][k]["attrs"][name] =
+                [json!(2), json!(-1), json!("bf16"), json!(false), json!(1e-3), json!(1e99)][tape.pick(6)].clone();
             format!("attribute {name} of node {k}")
         }
         11 => {
@@ -135,21 +113,13 @@ pub fn mutate(plan: &mut Value, tape: &mut Tape<'_>) -> String {
                 .iter_mut()
                 .filter(|b| b.get("view").is_some())
                 .for_each(|b| shift(&mut b["view"]["of"]));
-            plan["weights"]
-                .as_array_mut()
-                .unwrap()
-                .iter_mut()
-                .for_each(|w| shift(&mut w["buffer"]));
+            plan["weights"].as_array_mut().unwrap().iter_mut().for_each(|w| shift(&mut w["buffer"]));
             for n in plan["nodes"].as_array_mut().unwrap() {
                 n["in"].as_array_mut().unwrap().iter_mut().for_each(shift);
                 n["out"].as_array_mut().unwrap().iter_mut().for_each(shift);
             }
             for list in ["inputs", "outputs", "state"] {
-                plan[list]
-                    .as_object_mut()
-                    .unwrap()
-                    .values_mut()
-                    .for_each(shift);
+                plan[list].as_object_mut().unwrap().values_mut().for_each(shift);
             }
             format!("buffer {b} removed")
         }
@@ -178,17 +148,7 @@ pub fn mutate(plan: &mut Value, tape: &mut Tape<'_>) -> String {
             format!("space of {b}")
         }
         _ => {
-            plan["nodes"][k]["op"] = json!(
-                [
-                    "add",
-                    "softplus",
-                    "transpose",
-                    "rmsnorm",
-                    "cast",
-                    "sum_rows",
-                    "none"
-                ][tape.pick(7)]
-            );
+            plan["nodes"][k]["op"] = json!(["add", "softplus", "transpose", "rmsnorm", "cast", "sum_rows", "none"][tape.pick(7)]);
             format!("op of node {k}")
         }
     }

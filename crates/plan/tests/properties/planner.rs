@@ -55,15 +55,10 @@ impl Builder<'_, '_> {
     fn placed(&mut self, shape: &[usize], dtype: &str, space: &'static str) -> usize {
         let id = self.buffers.len();
         let bytes = shape.iter().product::<usize>() * 4;
-        self.buffers.push(json!({ "id": id, "name": format!("b{id}"), "dtype": dtype, "shape": shape, "space": space, "offset": 0, "bytes": bytes }));
-        self.roots.push(Root {
-            id,
-            space,
-            bytes,
-            first: usize::MAX,
-            last: 0,
-            takes: None,
-        });
+        self.buffers.push(
+            json!({ "id": id, "name": format!("b{id}"), "dtype": dtype, "shape": shape, "space": space, "offset": 0, "bytes": bytes }),
+        );
+        self.roots.push(Root { id, space, bytes, first: usize::MAX, last: 0, takes: None });
         if space == "state" {
             self.state.push(id);
         }
@@ -88,15 +83,7 @@ impl Builder<'_, '_> {
         self.roots.iter_mut().find(|r| r.id == id).unwrap()
     }
     /// Appends a node; `reads` and `writes` are roots.
-    fn node(
-        &mut self,
-        op: &str,
-        inputs: Vec<Option<usize>>,
-        outputs: &[usize],
-        attrs: Value,
-        reads: &[usize],
-        writes: &[usize],
-    ) {
+    fn node(&mut self, op: &str, inputs: Vec<Option<usize>>, outputs: &[usize], attrs: Value, reads: &[usize], writes: &[usize]) {
         let k = self.nodes.len();
         for r in reads.iter().chain(writes) {
             let root = self.root(*r);
@@ -107,22 +94,13 @@ impl Builder<'_, '_> {
     }
     fn value(&mut self, width: usize) -> usize {
         let id = self.placed(&[self.b, self.l, width], "f32", "temp");
-        self.vals.push(Val {
-            id,
-            width,
-            root: id,
-            whole: true,
-            read: false,
-        });
+        self.vals.push(Val { id, width, root: id, whole: true, read: false });
         id
     }
     /// A value to read: any, or only whole ones, or only those of a width.
     fn take(&mut self, whole: bool, width: Option<usize>) -> Option<Val> {
-        let fit: Vec<usize> = (0..self.vals.len())
-            .filter(|i| {
-                (!whole || self.vals[*i].whole) && width.is_none_or(|w| self.vals[*i].width == w)
-            })
-            .collect();
+        let fit: Vec<usize> =
+            (0..self.vals.len()).filter(|i| (!whole || self.vals[*i].whole) && width.is_none_or(|w| self.vals[*i].width == w)).collect();
         if fit.is_empty() {
             return None;
         }
@@ -141,71 +119,32 @@ impl Builder<'_, '_> {
         }
         inputs.push(self.lens);
         let y = self.value(x.width);
-        self.node(
-            op,
-            inputs,
-            &[y],
-            if norm {
-                json!({ "eps": 1e-5 })
-            } else {
-                json!({})
-            },
-            &[x.root],
-            &[y],
-        );
+        self.node(op, inputs, &[y], if norm { json!({ "eps": 1e-5 }) } else { json!({}) }, &[x.root], &[y]);
     }
     fn add(&mut self) {
         let a = self.take(true, None).unwrap();
         let c = self.take(true, Some(a.width)).unwrap();
         let y = self.value(a.width);
-        self.node(
-            "add",
-            vec![Some(a.id), Some(c.id), self.lens],
-            &[y],
-            json!({}),
-            &[a.root, c.root],
-            &[y],
-        );
+        self.node("add", vec![Some(a.id), Some(c.id), self.lens], &[y], json!({}), &[a.root, c.root], &[y]);
     }
     fn linear(&mut self, split: bool) {
         let x = self.take(false, None).unwrap();
-        let m = if self.tape.flip() {
-            x.width
-        } else {
-            1 + self.tape.pick(24)
-        };
+        let m = if self.tape.flip() { x.width } else { 1 + self.tape.pick(24) };
         let m = if split { 2 * m } else { m };
         let dtype = ["f32", "bf16", "f16"][self.tape.pick(3)];
         let w = self.weight(&[m, x.width], dtype);
         let bias = self.tape.flip().then(|| self.weight(&[m], "f32"));
-        let residual = if self.tape.flip() {
-            self.take(true, Some(m))
-        } else {
-            None
-        };
+        let residual = if self.tape.flip() { self.take(true, Some(m)) } else { None };
         let mut reads = vec![x.root];
         reads.extend(residual.as_ref().map(|r| r.root));
         let inputs = vec![Some(x.id), Some(w), bias, residual.map(|r| r.id), self.lens];
         let y = self.value(m);
-        self.node(
-            "linear",
-            inputs,
-            &[y],
-            json!({ "compute": "f32" }),
-            &reads,
-            &[y],
-        );
+        self.node("linear", inputs, &[y], json!({ "compute": "f32" }), &reads, &[y]);
         if split {
             self.vals.pop();
             for half in 0..2 {
                 let id = self.view(&[self.b, self.l, m / 2], y, half * m / 2 * 4, Some(m));
-                self.vals.push(Val {
-                    id,
-                    width: m / 2,
-                    root: y,
-                    whole: false,
-                    read: false,
-                });
+                self.vals.push(Val { id, width: m / 2, root: y, whole: false, read: false });
             }
         }
     }
@@ -215,49 +154,21 @@ impl Builder<'_, '_> {
         let weight = self.weight(&[w, x.width], "f32");
         let state = self.placed(&[self.b, w - 1, x.width], "f32", "state");
         let y = self.value(x.width);
-        self.node(
-            "conv1d_silu",
-            vec![Some(x.id), Some(weight), None, Some(state), self.lens],
-            &[y],
-            json!({}),
-            &[x.root],
-            &[y],
-        );
+        self.node("conv1d_silu", vec![Some(x.id), Some(weight), None, Some(state), self.lens], &[y], json!({}), &[x.root], &[y]);
     }
     fn scan(&mut self) {
         let u = self.take(false, None).unwrap();
         let dt = self.take(false, Some(u.width)).unwrap();
         let bc = self.take(false, None).unwrap();
-        let gate = if self.tape.flip() {
-            self.take(false, Some(u.width))
-        } else {
-            None
-        };
+        let gate = if self.tape.flip() { self.take(false, Some(u.width)) } else { None };
         let a = self.weight(&[bc.width, u.width], "f32");
         let state = self.placed(&[self.b, bc.width, u.width], "f32", "state");
         let y = self.value(u.width);
         let mut reads = vec![u.root, dt.root, bc.root];
         reads.extend(gate.as_ref().map(|z| z.root));
-        let inputs = vec![
-            Some(u.id),
-            Some(dt.id),
-            Some(a),
-            Some(bc.id),
-            Some(bc.id),
-            None,
-            gate.map(|z| z.id),
-            None,
-            Some(state),
-            self.lens,
-        ];
-        self.node(
-            "scan",
-            inputs,
-            &[y],
-            json!({ "softplus": true, "groups": 1 }),
-            &reads,
-            &[y],
-        );
+        let inputs =
+            vec![Some(u.id), Some(dt.id), Some(a), Some(bc.id), Some(bc.id), None, gate.map(|z| z.id), None, Some(state), self.lens];
+        self.node("scan", inputs, &[y], json!({ "softplus": true, "groups": 1 }), &reads, &[y]);
     }
     /// Two nodes write the halves of a parent, which a third sums.
     fn halves(&mut self) {
@@ -268,24 +179,10 @@ impl Builder<'_, '_> {
         let order = if self.tape.flip() { [0, 1] } else { [1, 0] };
         for (i, x) in order.iter().zip([&a, &c]) {
             let out = self.view(&[self.b, self.l, a.width], both, i * half, None);
-            self.node(
-                "softplus",
-                vec![Some(x.id), self.lens],
-                &[out],
-                json!({}),
-                &[x.root],
-                &[both],
-            );
+            self.node("softplus", vec![Some(x.id), self.lens], &[out], json!({}), &[x.root], &[both]);
         }
         let acc = self.placed(&[2 * self.b, a.width], "f32", "state");
-        self.node(
-            "sum_rows",
-            vec![Some(both), Some(acc), None],
-            &[],
-            json!({}),
-            &[both],
-            &[],
-        );
+        self.node("sum_rows", vec![Some(both), Some(acc), None], &[], json!({}), &[both], &[]);
     }
     /// Values that nobody read become outputs.
     fn finish(&mut self) -> Vec<usize> {
@@ -297,14 +194,7 @@ impl Builder<'_, '_> {
                 outputs.push(v.id);
             } else {
                 let y = self.placed(&[self.b, self.l, v.width], "f32", "io");
-                self.node(
-                    "softplus",
-                    vec![Some(v.id), self.lens],
-                    &[y],
-                    json!({}),
-                    &[v.root],
-                    &[y],
-                );
+                self.node("softplus", vec![Some(v.id), self.lens], &[y], json!({}), &[v.root], &[y]);
                 outputs.push(y);
             }
         }
@@ -324,17 +214,8 @@ impl Builder<'_, '_> {
                     continue;
                 };
                 let (x, y) = (x as usize, y as usize);
-                let root_of = |id: usize| {
-                    self.buffers[id]["view"]["of"]
-                        .as_u64()
-                        .map_or(id, |p| p as usize)
-                };
-                let uses = node["in"]
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .filter(|v| v.as_u64().is_some_and(|v| root_of(v as usize) == x))
-                    .count();
+                let root_of = |id: usize| self.buffers[id]["view"]["of"].as_u64().map_or(id, |p| p as usize);
+                let uses = node["in"].as_array().unwrap().iter().filter(|v| v.as_u64().is_some_and(|v| root_of(v as usize) == x)).count();
                 let find = |id: usize| self.roots.iter().find(|r| r.id == id).cloned();
                 let (Some(a), Some(c)) = (find(x), find(y)) else {
                     continue;
@@ -368,19 +249,10 @@ impl Builder<'_, '_> {
         };
         for root in self.roots.clone().iter().filter(|r| r.takes.is_none()) {
             let (ids, last) = chain(root, &self.roots);
-            let block = Root {
-                last,
-                ..root.clone()
-            };
-            let together = |o: &Root| {
-                o.space == block.space
-                    && (block.space != "temp" || o.first <= block.last && block.first <= o.last)
-            };
+            let block = Root { last, ..root.clone() };
+            let together = |o: &Root| o.space == block.space && (block.space != "temp" || o.first <= block.last && block.first <= o.last);
             let mut offset = 256 * if self.tape.pick(8) == 0 { 1 } else { 0 };
-            while let Some((o, at)) = done
-                .iter()
-                .find(|(o, at)| together(o) && *at < offset + block.bytes && offset < at + o.bytes)
-            {
+            while let Some((o, at)) = done.iter().find(|(o, at)| together(o) && *at < offset + block.bytes && offset < at + o.bytes) {
                 offset = (at + o.bytes).next_multiple_of(256);
             }
             for id in ids {
@@ -397,18 +269,8 @@ impl Builder<'_, '_> {
 /// A random plan that must be valid.
 pub fn plan(tape: &mut Tape<'_>) -> Value {
     let (b, l) = (1 + tape.pick(2), 1 + tape.pick(5));
-    let mut p = Builder {
-        tape,
-        b,
-        l,
-        buffers: vec![],
-        roots: vec![],
-        weights: vec![],
-        nodes: vec![],
-        state: vec![],
-        vals: vec![],
-        lens: None,
-    };
+    let mut p =
+        Builder { tape, b, l, buffers: vec![], roots: vec![], weights: vec![], nodes: vec![], state: vec![], vals: vec![], lens: None };
     let tokens = p.placed(&[b, l], "i32", "io");
     if p.tape.flip() {
         p.lens = Some(p.placed(&[b], "i32", "state"));
@@ -416,14 +278,7 @@ pub fn plan(tape: &mut Tape<'_>) -> Value {
     let d = 1 + p.tape.pick(40);
     let table = p.weight(&[11, d], "bf16");
     let x = p.value(d);
-    p.node(
-        "embed",
-        vec![Some(tokens), Some(table), p.lens],
-        &[x],
-        json!({}),
-        &[],
-        &[x],
-    );
+    p.node("embed", vec![Some(tokens), Some(table), p.lens], &[x], json!({}), &[], &[x]);
     for _ in 0..1 + p.tape.pick(14) {
         match p.tape.pick(9) {
             0 => p.unary("rmsnorm"),
@@ -439,8 +294,7 @@ pub fn plan(tape: &mut Tape<'_>) -> Value {
     let outputs = p.finish();
     p.inplace();
     let spaces = p.place();
-    let named =
-        |ids: &[usize]| Value::Object(ids.iter().map(|id| (format!("n{id}"), json!(id))).collect());
+    let named = |ids: &[usize]| Value::Object(ids.iter().map(|id| (format!("n{id}"), json!(id))).collect());
     json!({
         "format": 1, "opset": OPSET, "name": "random", "spaces": spaces, "weights": p.weights, "buffers": p.buffers, "nodes": p.nodes,
         "inputs": { "tokens": tokens }, "outputs": named(&outputs), "state": named(&p.state),

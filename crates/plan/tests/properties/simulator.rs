@@ -6,9 +6,7 @@ use std::collections::HashMap;
 type Safe<T> = Result<T, String>;
 
 fn number(v: &Value, what: &str) -> Safe<usize> {
-    v.as_u64()
-        .map(|n| n as usize)
-        .ok_or_else(|| format!("{what} is no number"))
+    v.as_u64().map(|n| n as usize).ok_or_else(|| format!("{what} is no number"))
 }
 
 /// Every byte of an operand: (space, absolute byte), in order of the elements.
@@ -23,12 +21,7 @@ struct Touch {
 
 fn touch(plan: &Value, id: usize) -> Safe<Touch> {
     let b = plan["buffers"].get(id).ok_or("no such buffer")?;
-    let shape = b["shape"]
-        .as_array()
-        .ok_or("no shape")?
-        .iter()
-        .map(|d| number(d, "axis"))
-        .collect::<Safe<Vec<_>>>()?;
+    let shape = b["shape"].as_array().ok_or("no shape")?.iter().map(|d| number(d, "axis")).collect::<Safe<Vec<_>>>()?;
     let dtype = b["dtype"].as_str().ok_or("no dtype")?.to_owned();
     let size = match dtype.as_str() {
         "bf16" | "f16" => 2,
@@ -37,33 +30,17 @@ fn touch(plan: &Value, id: usize) -> Safe<Touch> {
     };
     let columns = shape.last().copied().unwrap_or(1);
     let (root, start, ld) = match b.get("view") {
-        Some(v) => (
-            number(&v["of"], "of")?,
-            number(&v["byte"], "byte")?,
-            v.get("ld").map_or(Ok(columns), |ld| number(ld, "ld"))?,
-        ),
+        Some(v) => (number(&v["of"], "of")?, number(&v["byte"], "byte")?, v.get("ld").map_or(Ok(columns), |ld| number(ld, "ld"))?),
         None => (id, 0, columns),
     };
     let parent = &plan["buffers"][root];
-    let space = parent["space"]
-        .as_str()
-        .ok_or("the root has no space")?
-        .to_owned();
-    let rows: usize = shape
-        .iter()
-        .product::<usize>()
-        .checked_div(columns)
-        .unwrap_or(0);
+    let space = parent["space"].as_str().ok_or("the root has no space")?.to_owned();
+    let rows: usize = shape.iter().product::<usize>().checked_div(columns).unwrap_or(0);
     let mut bytes = Vec::new();
     if space != "weights" {
-        let (offset, room) = (
-            number(&parent["offset"], "offset")?,
-            number(&parent["bytes"], "bytes")?,
-        );
+        let (offset, room) = (number(&parent["offset"], "offset")?, number(&parent["bytes"], "bytes")?);
         let end = number(&plan["spaces"][&space], "space")?;
-        for at in
-            (0..rows).flat_map(|r| (0..columns * size).map(move |c| start + r * ld * size + c))
-        {
+        for at in (0..rows).flat_map(|r| (0..columns * size).map(move |c| start + r * ld * size + c)) {
             if at >= room || offset + at >= end {
                 return Err(format!("buffer {id} reaches out of its parent or space"));
             }
@@ -73,14 +50,7 @@ fn touch(plan: &Value, id: usize) -> Safe<Touch> {
             return Err(format!("buffer {id} is misaligned"));
         }
     }
-    Ok(Touch {
-        root,
-        space,
-        bytes,
-        dtype,
-        shape,
-        packed: ld == columns,
-    })
+    Ok(Touch { root, space, bytes, dtype, shape, packed: ld == columns })
 }
 
 /// Value of an expression of the table's shapes.
@@ -89,15 +59,9 @@ fn eval(text: &str, dims: &HashMap<String, usize>) -> Safe<usize> {
         return Ok(eval(a, dims)? * eval(b, dims)?);
     }
     if let Some((a, b)) = text.split_once('-') {
-        return eval(a, dims)?
-            .checked_sub(eval(b, dims)?)
-            .ok_or_else(|| format!("{text} is negative"));
+        return eval(a, dims)?.checked_sub(eval(b, dims)?).ok_or_else(|| format!("{text} is negative"));
     }
-    text.parse().or_else(|_| {
-        dims.get(text)
-            .copied()
-            .ok_or_else(|| format!("{text} is not bound"))
-    })
+    text.parse().or_else(|_| dims.get(text).copied().ok_or_else(|| format!("{text} is not bound")))
 }
 
 /// Who wrote a byte last.
@@ -114,19 +78,9 @@ pub fn simulate(plan: &Value, table: &Value) -> Safe<()> {
     let spaces = plan["spaces"].as_object().ok_or("no spaces")?;
     let mut memory: HashMap<String, Vec<Owner>> = HashMap::new();
     for (name, size) in spaces {
-        memory.insert(
-            name.clone(),
-            vec![Owner::Nobody; number(size, "space")?.min(1 << 22)],
-        );
+        memory.insert(name.clone(), vec![Owner::Nobody; number(size, "space")?.min(1 << 22)]);
     }
-    let ids = |list: &str| {
-        plan[list]
-            .as_object()
-            .into_iter()
-            .flatten()
-            .map(|(_, id)| number(id, list))
-            .collect::<Safe<Vec<_>>>()
-    };
+    let ids = |list: &str| plan[list].as_object().into_iter().flatten().map(|(_, id)| number(id, list)).collect::<Safe<Vec<_>>>();
     let mut given = ids("inputs")?;
     given.extend(ids("state")?);
     for id in &given {
@@ -141,31 +95,18 @@ pub fn simulate(plan: &Value, table: &Value) -> Safe<()> {
     }
     // Bytes relative to their root that were written: none twice.
     let mut written: HashMap<(usize, usize), usize> = HashMap::new();
-    for (k, node) in plan["nodes"]
-        .as_array()
-        .ok_or("no nodes")?
-        .iter()
-        .enumerate()
-    {
-        run(plan, table, k, node, &mut memory, &mut written)
-            .map_err(|e| format!("node {k}: {e}"))?;
+    for (k, node) in plan["nodes"].as_array().ok_or("no nodes")?.iter().enumerate() {
+        run(plan, table, k, node, &mut memory, &mut written).map_err(|e| format!("node {k}: {e}"))?;
     }
     for id in ids("outputs")? {
         let t = touch(plan, id)?;
-        if !t
-            .bytes
-            .iter()
-            .all(|at| matches!(memory[&t.space][*at], Owner::Node(root, _) if root == t.root))
-        {
+        if !t.bytes.iter().all(|at| matches!(memory[&t.space][*at], Owner::Node(root, _) if root == t.root)) {
             return Err(format!("output {id} is not what was written to it"));
         }
     }
     for id in given {
         let t = touch(plan, id)?;
-        let own = |o: Owner| {
-            matches!(o, Owner::Given(r) if r == id)
-                || t.space == "state" && matches!(o, Owner::Node(r, _) if r == id)
-        };
+        let own = |o: Owner| matches!(o, Owner::Given(r) if r == id) || t.space == "state" && matches!(o, Owner::Node(r, _) if r == id);
         if !t.bytes.iter().all(|at| own(memory[&t.space][*at])) {
             return Err(format!("buffer {id} was overwritten"));
         }
@@ -181,33 +122,17 @@ fn run(
     memory: &mut HashMap<String, Vec<Owner>>,
     written: &mut HashMap<(usize, usize), usize>,
 ) -> Safe<()> {
-    let op = table["ops"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|o| o["name"] == node["op"])
-        .ok_or("no such op")?;
+    let op = table["ops"].as_array().unwrap().iter().find(|o| o["name"] == node["op"]).ok_or("no such op")?;
     let list = |v: &Value| v.as_array().cloned().unwrap_or_default();
-    let names = |v: &Value| {
-        list(v)
-            .iter()
-            .map(|n| n.as_str().unwrap_or("").to_owned())
-            .collect::<Vec<_>>()
-    };
-    let (rows_in, rows_out, updates) = (
-        list(&op["inputs"]),
-        list(&op["outputs"]),
-        names(&op["updates"]),
-    );
+    let names = |v: &Value| list(v).iter().map(|n| n.as_str().unwrap_or("").to_owned()).collect::<Vec<_>>();
+    let (rows_in, rows_out, updates) = (list(&op["inputs"]), list(&op["outputs"]), names(&op["updates"]));
     let (ins, outs) = (list(&node["in"]), list(&node["out"]));
     if (rows_in.len(), rows_out.len()) != (ins.len(), outs.len()) {
         return Err("arity".into());
     }
     let mut dims: HashMap<String, usize> = HashMap::new();
     for (name, value) in node["attrs"].as_object().into_iter().flatten() {
-        value
-            .as_u64()
-            .map(|v| dims.insert(name.clone(), v as usize));
+        value.as_u64().map(|v| dims.insert(name.clone(), v as usize));
     }
     let mut reads = Vec::new();
     for (row, id) in rows_in.iter().zip(&ins) {
@@ -217,11 +142,7 @@ fn run(
             None => return Err(format!("{} is missing", row["name"])),
         }
     }
-    let writes = rows_out
-        .iter()
-        .zip(&outs)
-        .map(|(row, id)| Ok((row, touch(plan, number(id, "out")?)?)))
-        .collect::<Safe<Vec<_>>>()?;
+    let writes = rows_out.iter().zip(&outs).map(|(row, id)| Ok((row, touch(plan, number(id, "out")?)?))).collect::<Safe<Vec<_>>>()?;
 
     for (row, t) in reads.iter().chain(&writes) {
         for (name, value) in names(&row["shape"]).into_iter().zip(&t.shape) {
@@ -231,16 +152,10 @@ fn run(
         }
     }
     for (row, t) in reads.iter().chain(&writes) {
-        let shape = names(&row["shape"])
-            .iter()
-            .map(|e| eval(e, &dims))
-            .collect::<Safe<Vec<_>>>()?;
+        let shape = names(&row["shape"]).iter().map(|e| eval(e, &dims)).collect::<Safe<Vec<_>>>()?;
         let fits = row["dtype"] == t.dtype.as_str() || names(&row["dtypes"]).contains(&t.dtype);
         if shape != t.shape || !fits || !(t.packed || row["ld"] == true) {
-            return Err(format!(
-                "{} has the wrong shape, dtype or rows",
-                row["name"]
-            ));
+            return Err(format!("{} has the wrong shape, dtype or rows", row["name"]));
         }
     }
 
@@ -255,16 +170,11 @@ fn run(
                 Owner::Node(root, _) => root == t.root && t.space != "state",
             };
             if !fine {
-                return Err(format!(
-                    "{} reads byte {at} of {}, which is {:?}'s",
-                    row["name"], t.space, memory[&t.space][*at]
-                ));
+                return Err(format!("{} reads byte {at} of {}, which is {:?}'s", row["name"], t.space, memory[&t.space][*at]));
             }
         }
     }
-    let updated = reads
-        .iter()
-        .filter(|(row, _)| updates.contains(&row["name"].as_str().unwrap().to_owned()));
+    let updated = reads.iter().filter(|(row, _)| updates.contains(&row["name"].as_str().unwrap().to_owned()));
     for (row, t) in writes.iter().chain(updated) {
         let update = row.get("dtypes").is_some();
         if t.space == "weights" || update != (t.space == "state") {
@@ -272,15 +182,10 @@ fn run(
         }
         for (other, r) in &reads {
             let meets = r.space == t.space && r.bytes.iter().any(|at| t.bytes.contains(at));
-            let pair = list(&op["inplace"])
-                .iter()
-                .any(|p| p[0] == other["name"] && p[1] == row["name"]);
+            let pair = list(&op["inplace"]).iter().any(|p| p[0] == other["name"] && p[1] == row["name"]);
             let same = update && other["name"] == row["name"];
             if meets && !same && !(pair && r.bytes == t.bytes && r.root != t.root) {
-                return Err(format!(
-                    "{} overwrites {} while it is read",
-                    row["name"], other["name"]
-                ));
+                return Err(format!("{} overwrites {} while it is read", row["name"], other["name"]));
             }
         }
         let root = number(&plan["buffers"][t.root]["offset"], "offset")?;
