@@ -22,7 +22,7 @@ use statespace_simd::{Bf16, Element, F16, F32, F32AsBf16, Isa, Kernel, Level, Sh
 use crate::rows::{Input, Mat, Rows};
 use crate::stored::Stored;
 
-/// Operands of [`reference`]; see [`Linear`] for what each is.
+/// Operands of [`reference()`]; see [`Linear`] for what each is.
 #[derive(Clone, Copy, Debug)]
 pub struct Reference<'a> {
     /// Rows.

@@ -26,7 +26,7 @@ const BATCH: usize = 192;
 /// Columns of a block of logits.
 const BLOCK: usize = 128;
 
-/// Operands of [`reference`]; see [`LinearCrossEntropy`] for what each is.
+/// Operands of [`reference()`]; see [`LinearCrossEntropy`] for what each is.
 #[derive(Clone, Copy, Debug)]
 pub struct Reference<'a> {
     /// Rows.
