@@ -3,8 +3,8 @@
 import type { Engine, ProgramHandle } from "./backend/interface.ts"
 import { checkOptions } from "./options.ts"
 import { type BackendName, chooseBackend } from "./run/backends.ts"
+import { asBytes, asFloats, swapped } from "./run/numbers.ts"
 import { buildScanProgram, type ScanSpec } from "./run/programs.ts"
-import { asBytes, asFloats } from "./run/runner.ts"
 import { readScan, type ScanData, type ScanSizes, type ScanTensors, type SelectiveScanInput, type SelectiveScanResult } from "./run/scan.ts"
 
 export type { ScanArray, ScanData, SelectiveScanInput, SelectiveScanResult } from "./run/scan.ts"
@@ -74,21 +74,6 @@ async function withProgram<T>(shared: Shared, spec: ScanSpec, body: (engine: Eng
 function widened(data: ScanData): Float32Array {
   if (data instanceof Float32Array) return data
   return new Float32Array(Uint32Array.from(data, (bits) => bits << 16).buffer)
-}
-
-/** Swaps the last two axes of [count, rows, columns]. */
-function swapped(data: Float32Array, count: number, rows: number, columns: number): Float32Array {
-  const out = new Float32Array(data.length)
-  const block = 16
-  for (let i = 0; i < count; i++) {
-    const at = i * rows * columns
-    for (let r0 = 0; r0 < rows; r0 += block) {
-      for (let c = 0; c < columns; c++) {
-        for (let r = r0; r < Math.min(r0 + block, rows); r++) out[at + c * rows + r] = data[at + r * columns + c] as number
-      }
-    }
-  }
-  return out
 }
 
 /**

@@ -4,7 +4,7 @@ import type { EngineOptions } from "../../ts/backend/interface.ts"
 import type { Model } from "../../ts/run/model.ts"
 import type { Session } from "../../ts/run/session.ts"
 import type { GenerateOptions, Piece } from "../../ts/run/types.ts"
-import { someIds } from "../support/models.ts"
+import { digest, someIds } from "../support/models.ts"
 import { openNative } from "../support/native.ts"
 
 const names = ["mamba", "mamba-odd", "rustbook"]
@@ -30,9 +30,11 @@ async function answers(name: string, engine: EngineOptions): Promise<unknown> {
   const { logprobs } = await model.score(ids)
   const vector = await model.embed(ids)
   const { logits, hiddenStates, captured } = await model.forward(ids.slice(0, 40), { hiddenStates: true, capture: ["dt", "B", "C"] })
-  const saved = await session.save()
+  const saved = digest(await session.save())
   await model.dispose()
-  return { greedy, drawn, batch, logprobs, vector, logits, hiddenStates, captured, saved }
+  const digests = (arrays: readonly { data: Float32Array }[]): string[] => arrays.map(({ data }) => digest(new Uint8Array(data.buffer)))
+  const numbers = digests([{ data: logprobs }, { data: vector }, logits, ...(hiddenStates ?? []), ...Object.values(captured).flat()])
+  return { greedy, drawn, batch, numbers, saved }
 }
 
 describe.each(names)("%s", (name) => {
@@ -46,7 +48,7 @@ describe.each(names)("%s", (name) => {
   test("copying the weights instead of mapping them changes nothing", async () => {
     const [mapped, copied] = [await openNative(name), await openNative(name, { mmap: false })]
     const ids = someIds(50, vocabOf[name] as number)
-    expect(await (await fed(copied, ids)).save()).toEqual(await (await fed(mapped, ids)).save())
+    expect(digest(await (await fed(copied, ids)).save())).toBe(digest(await (await fed(mapped, ids)).save()))
     await Promise.all([mapped.dispose(), copied.dispose()])
   })
 
@@ -64,10 +66,10 @@ describe.each(names)("%s", (name) => {
     await session.feed(more)
     const end = await session.save()
     for (const other of others) {
-      expect(await other.save()).toEqual(bytes)
+      expect(digest(await other.save())).toBe(digest(bytes))
       expect(await tokensOf(other, options)).toEqual(expected)
       await other.feed(more)
-      expect(await other.save()).toEqual(end)
+      expect(digest(await other.save())).toBe(digest(end))
     }
     await Promise.all([model.dispose(), elsewhere.dispose()])
   })
@@ -89,7 +91,7 @@ describe.each(names)("%s", (name) => {
         const seen: number[] = []
         for await (const { token } of session.generate(long(26, options))) if (seen.push(token) === n) break
         expect([...seen, ...(await tokensOf(session, long(26 - n, unseeded)))]).toEqual(expected)
-        expect(await session.save()).toEqual(saved)
+        expect(digest(await session.save())).toBe(digest(saved))
         await session.dispose()
       }
       await model.dispose()
@@ -117,7 +119,7 @@ describe.each(names)("%s", (name) => {
           await expect(loop()).rejects.toThrow(RangeError)
           expect(seen).toHaveLength(n)
           expect([...seen, ...(await tokensOf(session, long(26 - n, unseeded)))]).toEqual(expected)
-          expect(await session.save()).toEqual(saved)
+          expect(digest(await session.save())).toBe(digest(saved))
           await session.dispose()
         }
       }
@@ -141,7 +143,7 @@ describe.each(names)("%s", (name) => {
         break
       }
       expect(error).toBeInstanceOf(RangeError)
-      expect(await session.save()).toEqual(before)
+      expect(digest(await session.save())).toBe(digest(before))
     }
     await model.dispose()
   })
@@ -167,7 +169,7 @@ describe("a stop string that spans pieces", () => {
       expect(result.tokens).toEqual(reference.tokens.slice(0, result.tokens.length))
       const rest = await tokensOf(session, { maxNewTokens: 40 - result.tokens.length })
       expect([...result.tokens, ...rest]).toEqual(reference.tokens)
-      expect(await session.save()).toEqual(await whole.save())
+      expect(digest(await session.save())).toBe(digest(await whole.save()))
     }
     await model.dispose()
   })

@@ -1,4 +1,5 @@
 /** Models for tests: the golden checkpoints on any backend, and a tokenizer of one letter a token. */
+import { createHash } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import type { Backend } from "../../ts/backend/interface.ts"
@@ -50,3 +51,6 @@ export function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): numbe
   }
   return difference === 0 ? 0 : Number.isNaN(difference) ? Number.NaN : difference / largest
 }
+
+/** Stands for many bytes in a comparison, which element by element takes longer than the work that is tested. */
+export const digest = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex")

@@ -3,7 +3,8 @@ import type { StateHandle } from "../backend/interface.ts"
 import { OptionError } from "../errors.ts"
 import { checkOptions, type OptionTable } from "../options.ts"
 import type { IdReader } from "./ids.ts"
-import { asFloats, type ChunkOutputs, chunkRows, type Runner } from "./runner.ts"
+import { allFinite, asFloats } from "./numbers.ts"
+import { type ChunkOutputs, chunkRows, type Runner } from "./runner.ts"
 import type { EmbedOptions, FeedInput, ForwardOptions, ForwardResult, Ids, NumericArray, ScoreResult, WorkOptions } from "./types.ts"
 
 /** Options of every call that may take long. */
@@ -84,7 +85,7 @@ export async function score(runner: Runner, reader: IdReader, input: FeedInput, 
         const targets = Int32Array.from(rows, (_id, at) => chunk[at + 1] ?? (following as number))
         const { nll } = await runner.chunk(state, [rows], { outputs: { targets: true }, targets, read: ["nll"], signal })
         const values = asFloats(nll).subarray(0, rows.length)
-        if (!values.every(Number.isFinite)) throw await runner.nonFinite()
+        if (!allFinite(values)) throw await runner.nonFinite()
         for (const value of values) nats += value
         logprobs.push(values.map((value) => -value))
       }
@@ -117,7 +118,7 @@ export async function embed(runner: Runner, reader: IdReader, input: FeedInput, 
     return asFloats(await runner.engine.read(state, "pool")).slice()
   })
   const result = pooling === "mean" ? vector.map((sum) => sum / count) : vector
-  if (!result.every(Number.isFinite)) throw await runner.nonFinite()
+  if (!allFinite(result)) throw await runner.nonFinite()
   return result
 }
 
@@ -176,7 +177,7 @@ export async function forward(runner: Runner, reader: IdReader, input: Ids, opti
       onProgress?.({ phase: "forward", loaded: at, total: length })
     }
   })
-  if (!logits.data.every(Number.isFinite)) throw await runner.nonFinite()
+  if (!allFinite(logits.data)) throw await runner.nonFinite()
   const named = (prefix: string, suffix: string): NumericArray[] =>
     [...targets].filter(([name]) => name.startsWith(prefix) && name.endsWith(suffix)).map(([, target]) => target)
   return {

@@ -4,6 +4,7 @@ import type { Engine, ProgramHandle, StateHandle, WeightsHandle } from "../backe
 import { CheckpointError, DeviceError, MemoryLimitError } from "../errors.ts"
 import type { LanguageModel, TensorTable } from "../models/family.ts"
 import type { Plan } from "../plan/types.ts"
+import { allFinite, asBytes, asFloats, asInts } from "./numbers.ts"
 import { buildProgram, type ProgramSpec } from "./programs.ts"
 import { rngRow, type Sampling, samplerRow } from "./sampling.ts"
 
@@ -22,16 +23,6 @@ export interface StepOutput {
   tokens: Int32Array
   logprobs: Float32Array
 }
-
-/** Views bytes that came over the seam as numbers; copies only when they are misaligned. */
-function words<T>(bytes: Uint8Array, make: new (buffer: ArrayBufferLike, offset: number, length: number) => T): T {
-  const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice()
-  return new make(aligned.buffer, aligned.byteOffset, aligned.byteLength / 4)
-}
-export const asFloats = (bytes: Uint8Array): Float32Array => words(bytes, Float32Array)
-export const asInts = (bytes: Uint8Array): Int32Array => words(bytes, Int32Array)
-export const asBytes = (array: Float32Array | Int32Array | Uint32Array): Uint8Array =>
-  new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
 
 /** What a program takes, in bytes. A session keeps two states: its own and the copy that it can go back to. */
 function memoryOf({ spaces: { temp, state, io } }: Plan): [string, number][] {
@@ -166,7 +157,7 @@ export class Runner {
     ]
     await Promise.all(all)
     const logits = asFloats((await all[3]) as Uint8Array).slice(0, this.model.vocabSize)
-    if (!logits.every(Number.isFinite)) throw await this.nonFinite()
+    if (!allFinite(logits)) throw await this.nonFinite()
     return logits
   }
 

@@ -2,6 +2,7 @@
 import { StateError } from "../errors.ts"
 import { decodeSafetensors, encodeSafetensors, type TensorData } from "../io/safetensors.ts"
 import type { LanguageModel } from "../models/family.ts"
+import { allFinite, asBytes, asFloats, swapped } from "./numbers.ts"
 import { version } from "./version.ts"
 
 const format = "statespace-state/1"
@@ -18,17 +19,13 @@ export interface Snapshot {
 }
 
 /** Swaps the two axes of f32 [rows, columns]. */
-function transpose(bytes: Uint8Array, rows: number, columns: number): Uint8Array {
-  const source = new Float32Array(bytes.slice().buffer)
-  const target = new Float32Array(source.length)
-  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) target[j * rows + i] = source[i * columns + j] as number
-  return new Uint8Array(target.buffer)
-}
+const turned = (bytes: Uint8Array, [rows, columns]: readonly [number, number]): Uint8Array =>
+  asBytes(swapped(asFloats(bytes), 1, rows, columns))
 
 export function writeSnapshot(snapshot: Snapshot, model: LanguageModel, fingerprint: string): Uint8Array {
   const tensors = new Map<string, TensorData>()
   model.state.forEach(({ name, shape, external }, i) => {
-    tensors.set(name, { dtype: "f32", shape: [...external], data: transpose(snapshot.layers[i] as Uint8Array, shape[0], shape[1]) })
+    tensors.set(name, { dtype: "f32", shape: [...external], data: turned(snapshot.layers[i] as Uint8Array, shape) })
   })
   const { seen, logits } = snapshot
   if (seen?.some((byte) => byte !== 0))
@@ -68,15 +65,13 @@ export function readSnapshot(bytes: Uint8Array, model: LanguageModel, fingerprin
   const fed = wholeNumber(metadata.tokens, "tokens")
   const pending = metadata.pending === "" ? undefined : wholeNumber(metadata.pending, "pending")
   if (pending !== undefined && pending >= model.vocabSize) throw damaged(`pending token ${pending} is not in the vocabulary`)
-  const layers = model.state.map(({ name, external }) =>
-    transpose(take(tensors, name, "f32", external) ?? missing(name), external[0], external[1]),
-  )
+  const layers = model.state.map(({ name, external }) => turned(take(tensors, name, "f32", external) ?? missing(name), external))
   const seen = take(tensors, "seen", "u8", [seenBytes(model)])?.slice()
   const logits = take(tensors, "logits", "f32", [model.vocabSize])
   const [extra] = tensors.keys()
   if (extra !== undefined) throw damaged(`tensor ${JSON.stringify(extra)} is not part of ${model.family}`)
   if (pending === undefined && logits === undefined && fed > 0) throw damaged("it holds neither a pending token nor logits")
-  return { fed, pending, rng: parseRng(metadata.rng), seen, logits: logits && new Float32Array(logits.slice().buffer), layers }
+  return { fed, pending, rng: parseRng(metadata.rng), seen, logits: logits && asFloats(logits).slice(), layers }
 }
 
 function decoded(bytes: Uint8Array): ReturnType<typeof decodeSafetensors> {
@@ -133,7 +128,6 @@ function take(tensors: Map<string, TensorData>, name: string, dtype: "f32" | "u8
   if (tensor.dtype !== dtype || tensor.shape.length !== shape.length || tensor.shape.some((size, axis) => size !== shape[axis])) {
     throw damaged(`tensor ${name} is ${tensor.dtype} [${tensor.shape}]; expected ${dtype} [${shape}]`)
   }
-  if (dtype === "f32" && !new Float32Array(tensor.data.slice().buffer).every(Number.isFinite))
-    throw damaged(`tensor ${name} holds a NaN or an infinity`)
+  if (dtype === "f32" && !allFinite(asFloats(tensor.data))) throw damaged(`tensor ${name} holds a NaN or an infinity`)
   return tensor.data
 }
