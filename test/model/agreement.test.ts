@@ -140,3 +140,30 @@ describe.each(["mamba", "mamba-odd"])("%s", (name) => {
     expect(captured.dt?.every(({ data }) => data.every((x) => x > 0))).toBe(true)
   })
 })
+
+describe("compute bf16", () => {
+  const nmse = (a: Float32Array, b: Float32Array): number =>
+    a.reduce((sum, x, i) => sum + (x - (b[i] as number)) ** 2, 0) / a.reduce((sum, x) => sum + x * x, 0)
+
+  test.each(["mamba", "mamba-odd", "rustbook"])(
+    "%s: prefill, chunks and steps agree within NMSE 1e-4, and with f32 within 1e-3",
+    async (name) => {
+      const [model, f32] = [await openNative(name, { compute: "bf16" }), await openNative(name)]
+      expect(model.info().compute).toBe("bf16")
+      const ids = someIds(200, model.config.vocabSize, 2)
+      const whole = await fed(model, ids)
+      const others = [await stepped(model, ids), await fed(model, ids.subarray(0, 77), ids.subarray(77))]
+      const values = await everything(whole)
+      for (const other of others) {
+        const others = await everything(other)
+        for (const [tensor, numbers] of values) expect(nmse(numbers, others.get(tensor) as Float32Array), tensor).toBeLessThanOrEqual(1e-4)
+      }
+      const exact = await (await fed(f32, ids)).logits()
+      const error = nmse(exact, await whole.logits())
+      expect(error).toBeLessThanOrEqual(1e-3)
+      // It does round: equal results would mean that the option is not taken.
+      expect(error).toBeGreaterThan(0)
+      await Promise.all([model.dispose(), f32.dispose()])
+    },
+  )
+})
