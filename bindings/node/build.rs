@@ -1,3 +1,4 @@
+//! Links against what Node exports.
 fn main() {
     napi_build::setup();
 }
