@@ -122,6 +122,11 @@ export const errorCodes: Readonly<Record<string, ErrorRow>> = {
     meaning: "A tensor has another shape than the configuration says.",
     fix: "Check that config.json belongs to these weights.",
   },
+  CHECKPOINT_TENSOR: {
+    class: "CheckpointError",
+    meaning: "A tensor is missing, lies outside its file, or is not what a program wants.",
+    fix: "Get the checkpoint again, or correct where its tensors are said to lie.",
+  },
   CHECKPOINT_NON_FINITE: {
     class: "CheckpointError",
     meaning: "A weight is NaN or infinite.",
@@ -184,6 +189,11 @@ export const errorCodes: Readonly<Record<string, ErrorRow>> = {
     meaning: "A second call was made while the first still runs on this session.",
     fix: "Await the first, or fork the session.",
   },
+  STATE_LAYOUT: {
+    class: "StateError",
+    meaning: "A state was given to a program whose state has another layout.",
+    fix: "Use a state made for this program or for one of equal layout.",
+  },
   PLAN_TRACE: {
     class: "PlanError",
     meaning: "A model definition puts a program together wrongly: shapes, dtypes or names do not fit.",
@@ -194,10 +204,36 @@ export const errorCodes: Readonly<Record<string, ErrorRow>> = {
     meaning: "An engine refuses a plan; `issues` says why.",
     fix: "Use one version of the package throughout.",
   },
+  PLAN_OPSET: {
+    class: "PlanError",
+    meaning: "The native module, or a plan, belongs to another version of the package.",
+    fix: "Install the same version of both, or build again.",
+  },
   DEVICE_NULL: {
     class: "DeviceError",
     meaning: "The null backend, which only keeps a record, was asked for values or given what no engine takes.",
     fix: "Use a backend that computes.",
+  },
+  DEVICE_MEMORY: { class: "DeviceError", meaning: "An allocation failed.", fix: "Ask for less at once, or free memory." },
+  DEVICE_HANDLE: {
+    class: "DeviceError",
+    meaning: "A handle of an engine was released, belongs to another engine, or stands for something else.",
+    fix: "Use handles of this engine that were not released.",
+  },
+  DEVICE_GUARD: {
+    class: "DeviceError",
+    meaning: "With guard: true, a kernel was found to write past a buffer.",
+    fix: "Please report it.",
+  },
+  DEVICE_FAILED: {
+    class: "DeviceError",
+    meaning: "The native module failed in a way that it has no code for.",
+    fix: "Please report it; the cause says more.",
+  },
+  ENGINE_CRASHED: {
+    class: "EngineCrashedError",
+    meaning: "The engine panicked: a mistake in it, not in the call.",
+    fix: "Open another engine or load the model again, and please report it.",
   },
   DEVICE_NON_FINITE: {
     class: "DeviceError",
