@@ -32,7 +32,8 @@ const json = (command, args, cwd = root) => {
 const summary = (values) => {
   const s = [...values].sort((a, b) => a - b)
   const middle = s.length >> 1
-  const median = s.length % 2 ? s[middle] : /** @type {number} */ (s[middle - 1] + /** @type {number} */ (s[middle])) / 2
+  const upper = /** @type {number} */ (s[middle])
+  const median = s.length % 2 ? upper : /** @type {number} */ ((s[middle - 1]) + upper) / 2
   return {
     median: Number(/** @type {number} */ (median).toPrecision(4)),
     min: Number(/** @type {number} */ (s[0]).toPrecision(4)),

@@ -119,7 +119,7 @@ test("score agrees with the recorded log-probabilities", () => {
   const whole = lines.pop() as Record<string, number>
   expect(whole.tokens).toBe(recorded.tokens)
   expect(Math.abs((whole.natsPerToken as number) - recorded.mean_nll)).toBeLessThan(1e-4)
-  expect(lines.slice(0, 3).map(({ token }) => token)).toEqual(recorded.first_ids)
+  expect(lines.slice(0, recorded.first_ids.length).map(({ token }) => token)).toEqual(recorded.first_ids)
   expect(lines[0]?.logprob).toBeNull()
   expect(Math.abs((lines[1]?.logprob as number) + recorded.nll_first_64[0])).toBeLessThan(1e-4)
   expect(cli(["score", path("validation.txt")]).stdout).toContain(`perplexity    ${Math.exp(recorded.mean_nll).toFixed(2)}`)

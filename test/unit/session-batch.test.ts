@@ -35,7 +35,7 @@ describe("a ragged batch", () => {
     for (const [row, result] of results.entries()) {
       const own = pieces.filter((piece) => piece.row === row)
       expect(own.map(({ token }) => token)).toEqual(result.tokens)
-      expect(own.map(({ index }) => index)).toEqual(result.tokens.keys().toArray?.() ?? [...result.tokens.keys()])
+      expect(own.map(({ index }) => index)).toEqual([...result.tokens.keys()])
       expect(own.map(({ text }) => text).join("")).toBe(result.text)
     }
     await model.dispose()
@@ -103,8 +103,7 @@ describe("bad input", () => {
     const model = await open()
     expect(() => model.generate(ids as number[])).toThrow(OptionError)
     await expect(model.complete(ids as number[])).rejects.toThrow(OptionError)
-    for (const call of [model.score, model.embed, model.forward])
-      await expect(call.call(model, ids as number[])).rejects.toThrow(OptionError)
+    for (const name of ["score", "embed", "forward"] as const) await expect(model[name](ids as number[])).rejects.toThrow(OptionError)
     await expect(model.session().feed(ids as number[])).rejects.toThrow(OptionError)
     await model.dispose()
   })

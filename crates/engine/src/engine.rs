@@ -190,7 +190,13 @@ impl Engine {
 }
 
 /// The engine thread.
-fn serve(options: &Options, info: Arc<Mutex<EngineInfo>>, stop: Arc<AtomicBool>, queue: &Receiver<Command>, started: &Sender<Result<(), Error>>) {
+fn serve(
+    options: &Options,
+    info: Arc<Mutex<EngineInfo>>,
+    stop: Arc<AtomicBool>,
+    queue: &Receiver<Command>,
+    started: &Sender<Result<(), Error>>,
+) {
     let core = match Core::new(options, info) {
         Ok(core) => core,
         Err(error) => {

@@ -26,7 +26,14 @@ pub(crate) fn scratch(node: &Node) -> usize {
         Attrs::Scan(_) => scan::scratch(s.n),
         Attrs::Sample(_) => sample::scratch(s.v),
         Attrs::LinearCrossEntropy(attrs) => LinearCrossEntropy::scratch_floats(s.b * s.l, s.k, attrs.compute),
-        Attrs::Embed | Attrs::Rmsnorm(_) | Attrs::Conv1dSilu | Attrs::Add | Attrs::Cast(_) | Attrs::Transpose | Attrs::Softplus | Attrs::SumRows => 0,
+        Attrs::Embed
+        | Attrs::Rmsnorm(_)
+        | Attrs::Conv1dSilu
+        | Attrs::Add
+        | Attrs::Cast(_)
+        | Attrs::Transpose
+        | Attrs::Softplus
+        | Attrs::SumRows => 0,
     }
 }
 

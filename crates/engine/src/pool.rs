@@ -247,23 +247,4 @@ mod tests {
         }
         pool.run(3, &|_, _| {});
     }
-
-    /// Prints nanoseconds per barrier; `cargo test --release -- --ignored --nocapture barrier`.
-    #[test]
-    #[ignore = "a measurement"]
-    fn barrier() {
-        for threads in 1..=thread::available_parallelism().map_or(1, |n| n.get()) {
-            let mut pool = Pool::new(threads).unwrap();
-            let count = AtomicUsize::new(0);
-            let rounds = 200_000;
-            let start = Instant::now();
-            for _ in 0..rounds {
-                pool.run(threads, &|_, _| {
-                    count.fetch_add(1, SeqCst);
-                });
-            }
-            println!("{threads} threads: {} ns per barrier", start.elapsed().as_nanos() / rounds);
-            assert_eq!(count.into_inner() as u128, rounds * threads as u128);
-        }
-    }
 }

@@ -29,7 +29,15 @@ struct Field {
 impl Field {
     fn new(name: &str, operand: &Operand, plan: &Checked, start: usize) -> Field {
         let offset = plan.placed().iter().find(|placed| placed.buffer == operand.root).map_or(0, |placed| placed.offset);
-        Field { name: name.to_owned(), dtype: operand.dtype, shape: operand.shape.clone(), offset, root: operand.root, bytes: operand.span(), start }
+        Field {
+            name: name.to_owned(),
+            dtype: operand.dtype,
+            shape: operand.shape.clone(),
+            offset,
+            root: operand.root,
+            bytes: operand.span(),
+            start,
+        }
     }
 
     /// The bytes as they are written to the front of it.
@@ -160,13 +168,21 @@ impl Program {
     pub(crate) fn state(&self) -> Result<State, Error> {
         let values = match &self.body {
             Body::Cpu(program) => Values::Bytes(program.state()?),
-            Body::Reference(_) => Values::Wide(self.layout.0.iter().map(|field| vec![0.0; field.bytes / field.dtype.size() as usize]).collect()),
+            Body::Reference(_) => {
+                Values::Wide(self.layout.0.iter().map(|field| vec![0.0; field.bytes / field.dtype.size() as usize]).collect())
+            }
         };
         Ok(State { layout: self.layout.clone(), values })
     }
 
     /// Runs the nodes. A program without state runs without one.
-    pub(crate) fn run(&mut self, machine: Option<&mut Machine>, state: Option<&mut State>, steps: u32, stop: &dyn Fn() -> bool) -> Result<(), Error> {
+    pub(crate) fn run(
+        &mut self,
+        machine: Option<&mut Machine>,
+        state: Option<&mut State>,
+        steps: u32,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<(), Error> {
         if let Some(limit) = self.steps.filter(|limit| steps > *limit) {
             return Err(Error::option(format!("steps is {steps}; {} has room for {limit}", self.name)));
         }

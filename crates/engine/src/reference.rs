@@ -194,7 +194,8 @@ impl<'a> Run<'a> {
             Attrs::LinearCrossEntropy(attrs) => {
                 let (x, weight, dtype, targets) = (self.mat(0), self.slice(1), self.dtype(1), self.ints(2));
                 let vocab = if attrs.vocab == 0 { s.m } else { attrs.vocab as usize };
-                let op = linear_cross_entropy::Reference { rows, k: s.k, vocab, compute: attrs.compute, x, weight, dtype, targets: &targets };
+                let op =
+                    linear_cross_entropy::Reference { rows, k: s.k, vocab, compute: attrs.compute, x, weight, dtype, targets: &targets };
                 linear_cross_entropy::reference(&op, &mut y);
             }
             Attrs::Sample(attrs) => return self.sample(attrs, step, y),

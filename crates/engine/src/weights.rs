@@ -178,8 +178,8 @@ impl Weights {
     pub(crate) fn bind(self: &Arc<Self>, row: &Weight, aligned: bool) -> Result<Bound, Error> {
         let index = self.find(row)?;
         let bytes = self.bytes_of(index);
-        let as_is =
-            row.conversion == Conversion::Stored || row.conversion == Conversion::F32 && !row.transpose && self.tensors[index].dtype == DType::F32;
+        let as_is = row.conversion == Conversion::Stored
+            || row.conversion == Conversion::F32 && !row.transpose && self.tensors[index].dtype == DType::F32;
         if as_is && (!aligned || bytes.as_ptr().addr().is_multiple_of(row.dtype.size() as usize)) {
             return Ok(Bound::Tensor(self.clone(), index));
         }

@@ -67,7 +67,9 @@ fn a_file_is_mapped_or_copied() {
     let empty = path.with_extension("empty");
     std::fs::write(&empty, []).unwrap();
     for mmap in [true, false] {
-        engine.open_weights(Source { files: vec![File::Path(empty.clone())], tensors: vec![tensor("w", 0, DType::F32, &[0])], mmap }).unwrap();
+        engine
+            .open_weights(Source { files: vec![File::Path(empty.clone())], tensors: vec![tensor("w", 0, DType::F32, &[0])], mmap })
+            .unwrap();
         for path in [path.with_extension("none"), path.parent().unwrap().to_path_buf()] {
             let error = engine.open_weights(Source { files: vec![File::Path(path.clone())], tensors: vec![], mmap }).unwrap_err();
             assert_eq!(error.code(), "file");
@@ -151,7 +153,8 @@ fn the_first_tensor_with_a_number_that_is_none_is_named() {
         let i = TensorSource { dtype: DType::I32, ..tensor("i", 1, DType::F32, &[1]) };
         vec![i, tensor("a", 5, DType::F32, &[3000]), tensor("b", 12005, DType::Bf16, &[3]), tensor("c", 12011, DType::F16, &[3])]
     };
-    let bytes = || [vec![0, 0, 0, 0x80, 0x7F], f32s(&[f32::MAX; 3000]), vec![0x7F, 0x7F, 0, 0, 0, 0x7C], vec![0, 0, 0xFF, 0x7B, 0, 0]].concat();
+    let bytes =
+        || [vec![0, 0, 0, 0x80, 0x7F], f32s(&[f32::MAX; 3000]), vec![0x7F, 0x7F, 0, 0, 0, 0x7C], vec![0, 0, 0xFF, 0x7B, 0, 0]].concat();
     // bf16's third is 0x7C00, an infinity of f16 and a number of bf16; the f16s end with the largest.
     assert_eq!(first(source(bytes(), tensors())), None);
     for (at, number, name) in [

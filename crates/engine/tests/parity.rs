@@ -53,7 +53,8 @@ fn modes_agree(case: &Case) -> Result<Outcome, TestCaseError> {
 fn golden() -> Vec<(String, Value)> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../test/golden/plans");
     let paths = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let read = |path: std::path::PathBuf| (path.display().to_string(), serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap());
+    let read =
+        |path: std::path::PathBuf| (path.display().to_string(), serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap());
     paths.filter(|path| path.extension().is_some_and(|e| e == "json")).map(read).collect()
 }
 

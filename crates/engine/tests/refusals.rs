@@ -25,7 +25,9 @@ fn engines() -> [Engine; 2] {
 
 #[test]
 fn options_are_checked() {
-    for (text, word) in [(r#"{"threads":0}"#, "threads is 0"), (r#"{"threads":5000}"#, "threads is 5000"), (r#"{"isa":"mmx"}"#, "isa is mmx")] {
+    for (text, word) in
+        [(r#"{"threads":0}"#, "threads is 0"), (r#"{"threads":5000}"#, "threads is 5000"), (r#"{"isa":"mmx"}"#, "isa is mmx")]
+    {
         let error = Engine::open(options(text)).map(|_| ()).unwrap_err();
         assert_eq!(error.code(), "option");
         assert!(error.to_string().contains(word), "{error}");
@@ -81,8 +83,13 @@ fn ids_out_of_range_name_the_node_and_the_id() {
 fn states_fit_programs_of_their_layout_only() {
     for engine in engines() {
         let load = |plan| engine.load_plan(&plan, None).unwrap();
-        let (program, longer, renamed, moved, wider) =
-            (load(sum(2, 4, "acc", 0)), load(sum(7, 4, "acc", 0)), load(sum(2, 4, "sum", 0)), load(sum(2, 4, "acc", 9)), load(sum(2, 5, "acc", 0)));
+        let (program, longer, renamed, moved, wider) = (
+            load(sum(2, 4, "acc", 0)),
+            load(sum(7, 4, "acc", 0)),
+            load(sum(2, 4, "sum", 0)),
+            load(sum(2, 4, "acc", 9)),
+            load(sum(2, 5, "acc", 0)),
+        );
         let state = engine.new_state(program).unwrap();
         engine.put(longer, "x", &f32s(&[1.0; 28])).unwrap();
         engine.go(longer, Some(state), 2).unwrap();

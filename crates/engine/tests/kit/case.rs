@@ -60,7 +60,8 @@ impl Case {
         };
         let is_lens = |buffer: &Value| {
             let nodes = plan["nodes"].as_array().unwrap();
-            buffer["dtype"] == "i32" && nodes.iter().any(|n| n["op"] != "sample" && n["in"].as_array().unwrap().last() == Some(&buffer["id"]))
+            buffer["dtype"] == "i32"
+                && nodes.iter().any(|n| n["op"] != "sample" && n["in"].as_array().unwrap().last() == Some(&buffer["id"]))
         };
         let length = plan["nodes"][0]["out"].get(0).map_or(1, |id| shape(&plan["buffers"][id.as_u64().unwrap() as usize])[1]);
         let mut case = Case { source, inputs: BTreeMap::new(), state: BTreeMap::new(), lens: Vec::new(), steps: 1, plan: plan.clone() };

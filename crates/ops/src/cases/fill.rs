@@ -74,7 +74,8 @@ fn floats(case: &Case, name: &str, shape: &[usize], ld: usize, seed: u64, random
     let width = shape[shape.len() - 1];
     let rows: usize = shape[..shape.len() - 1].iter().product();
     // A (b, l, ·) operand has activation rows; those at positions ≥ lens are not to be read.
-    let lens = case.lens().filter(|_| shape.len() == 3 && case.symbols.contains_key("l") && !case.updates.iter().any(|update| update == name));
+    let lens =
+        case.lens().filter(|_| shape.len() == 3 && case.symbols.contains_key("l") && !case.updates.iter().any(|update| update == name));
     let mut values = vec![f32::NAN; rows * ld];
     for r in 0..rows {
         let l = case.symbols.get("l").map_or(1, |&l| l as usize);

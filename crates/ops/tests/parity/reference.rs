@@ -130,7 +130,13 @@ fn sample(operands: Operands, slots: usize) -> Vec<(&'static str, Vec<f64>)> {
         let state = sample::State { tokens: &mut tokens, lens: &mut lens, rng: &mut rng, seen: &mut seen };
         sample::reference(&op, state, &mut token, &mut logprob);
     }
-    let all = [("token", Data::I32(token)), ("tokens", Data::I32(tokens)), ("lens", Data::I32(lens)), ("rng", Data::U32(rng)), ("seen", Data::U8(seen))];
+    let all = [
+        ("token", Data::I32(token)),
+        ("tokens", Data::I32(tokens)),
+        ("lens", Data::I32(lens)),
+        ("rng", Data::U32(rng)),
+        ("seen", Data::U8(seen)),
+    ];
     let mut written: Vec<_> = all.into_iter().map(|(name, data)| (name, data.widened())).collect();
     written.insert(1, ("logprob", logprob));
     written
