@@ -32,8 +32,8 @@ const json = (command, args, cwd = root) => {
 const summary = (values) => {
   const s = [...values].sort((a, b) => a - b)
   const middle = s.length >> 1
-  const upper = /** @type {number} */ (s[middle])
-  const median = s.length % 2 ? upper : /** @type {number} */ ((s[middle - 1]) + upper) / 2
+  const [lower, upper] = /** @type {[number, number]} */ ([s[middle - 1], s[middle]])
+  const median = s.length % 2 ? upper : (lower + upper) / 2
   return {
     median: Number(/** @type {number} */ (median).toPrecision(4)),
     min: Number(/** @type {number} */ (s[0]).toPrecision(4)),
