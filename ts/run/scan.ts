@@ -22,22 +22,22 @@ export interface SelectiveScanInput {
   B: ScanArray
   /** Like `B`. */
   C: ScanArray
-  /** [channels]: adds D · u. */
+  /** `[channels]`: adds D · u. */
   D?: ScanArray
   /** Like `u`: multiplies the output by silu(z). */
   z?: ScanArray
-  /** [channels]: added to delta. */
+  /** `[channels]`: added to delta. */
   deltaBias?: ScanArray
   /** Δ = softplus(delta + deltaBias) instead of the sum itself. Default false. */
   deltaSoftplus?: boolean
-  /** [batch, channels, state]: h before the first step. Default zeros. */
+  /** `[batch, channels, state]`: h before the first step. Default zeros. */
   initialState?: ScanArray
 }
 
 export interface SelectiveScanResult {
   /** Like `u`, f32. */
   out: NumericArray
-  /** [batch, channels, state]: h after the last step. */
+  /** `[batch, channels, state]`: h after the last step. */
   lastState: NumericArray
 }
 
