@@ -87,7 +87,7 @@ pub enum Error {
         message: String,
     },
     /// A file cannot be read.
-    #[error("{file}: {message}")]
+    #[error("file {file} cannot be read: {message}")]
     File {
         /// Its path.
         file: String,

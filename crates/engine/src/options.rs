@@ -75,7 +75,7 @@ pub struct Info {
     pub version: &'static str,
     /// Hash of the op table.
     pub opset: &'static str,
-    /// Instruction sets, slowest first.
+    /// Instruction sets, best first.
     pub isas: Vec<String>,
     /// Physical cores that this process may use.
     pub cores: usize,
@@ -112,7 +112,7 @@ pub fn info() -> Info {
     Info {
         version: env!("CARGO_PKG_VERSION"),
         opset: statespace_plan::OPSET,
-        isas: Level::available().into_iter().map(|level| level.name().to_owned()).collect(),
+        isas: Level::available().into_iter().rev().map(|level| level.name().to_owned()).collect(),
         cores: cores(),
     }
 }

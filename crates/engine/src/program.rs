@@ -184,13 +184,13 @@ impl Program {
         stop: &dyn Fn() -> bool,
     ) -> Result<(), Error> {
         if let Some(limit) = self.steps.filter(|limit| steps > *limit) {
-            return Err(Error::option(format!("steps is {steps}; {} has room for {limit}", self.name)));
+            return Err(Error::option(format!("steps is {steps}; program {} has room for {limit}", self.name)));
         }
         let mut nothing = None;
         let state = match state {
             Some(state) => state,
             None if self.layout.0.is_empty() => nothing.insert(self.state()?),
-            None => return Err(Error::StateLayout { message: format!("{} needs a state", self.name) }),
+            None => return Err(Error::StateLayout { message: format!("program {} needs a state", self.name) }),
         };
         self.layout.check(&state.layout)?;
         match (&mut self.body, &mut state.values, machine) {
@@ -208,7 +208,7 @@ impl Program {
                 Body::Reference(program) => narrow(field.dtype, &program.values[&field.root]),
             });
         }
-        self.dump(name).ok_or_else(|| Error::option(format!("{} has no input or output {name}", self.name)))
+        self.dump(name).ok_or_else(|| Error::option(format!("program {} has no input or output {name}", self.name)))
     }
 
     fn dump(&self, name: &str) -> Option<Vec<u8>> {
@@ -223,7 +223,7 @@ impl Program {
     /// Writes the front of an input.
     pub(crate) fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let field = self.inputs.iter().find(|field| field.name == name);
-        let field = field.ok_or_else(|| Error::option(format!("{} has no input {name}", self.name)))?;
+        let field = field.ok_or_else(|| Error::option(format!("program {} has no input {name}", self.name)))?;
         field.check(bytes)?;
         match &mut self.body {
             Body::Cpu(program) => field.set(&mut program.io, bytes),
