@@ -20,6 +20,8 @@ const mix = (a: number, b: number): number => {
 const tick = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 export interface FakeOptions {
+  /** Called when a run starts, with the number of runs so far. */
+  onRun?: (count: number) => void
   /** So many tokens in one row give logits that are NaN. */
   nanAfter?: number
   /** What `firstNonFinite` answers. */
@@ -51,6 +53,7 @@ function makeEngine(options: FakeOptions): FakeEngine {
   const states = new Map<number, Store>()
   const log: string[] = []
   let handles = 0
+  let runs = 0
   let disposed = false
   let queue: Promise<unknown> = Promise.resolve()
   const enqueue = <T>(label: string, body: () => T | Promise<T>): Promise<T> => {
@@ -97,6 +100,7 @@ function makeEngine(options: FakeOptions): FakeEngine {
     run: (program, state, { steps = 1, signal } = {}) => {
       const { plan } = programs.get(program) as Program
       return enqueue(`run ${plan.name} ${steps}`, async () => {
+        options.onRun?.(++runs)
         const { io } = programs.get(program) as Program
         for (let step = 0; step < steps; step++) await runOnce(plan, io, states.get(state as number) as Store, step, options, signal)
       })

@@ -135,19 +135,25 @@ describe("a generation ended early", () => {
     await model.dispose()
   })
 
-  test("by abort while the engine runs", async () => {
-    const model = await open()
-    const expected = await tokensOf(await fed(model), long(20))
-    const session = await fed(model)
+  test.each([2, 3, 4])("by abort while the engine is in run %i", async (run) => {
     const abort = new AbortController()
-    const generation = session.generate(long(20, { signal: abort.signal }))
+    const reference = await open()
+    const expected = await tokensOf(await fed(reference), long(40))
+    const onRun = (count: number): void => {
+      if (count === run) setImmediate(() => abort.abort(new Error("enough")))
+    }
+    const model = await open({ onRun })
+    const session = await fed(model)
+    const generation = session.generate(long(40, { signal: abort.signal }))
     const seen: number[] = []
-    for (let i = 0; i < 9; i++) seen.push(((await generation.next()).value as Piece).token)
-    const next = generation.next()
-    abort.abort(new Error("enough"))
-    await expect(next).rejects.toThrow("enough")
+    const loop = async (): Promise<void> => {
+      for await (const { token } of generation) seen.push(token)
+    }
+    await expect(loop()).rejects.toThrow("enough")
     await expect(generation.result()).rejects.toThrow("enough")
-    expect([...seen, ...(await tokensOf(session, long(20 - session.tokens + 40)))]).toEqual(expected)
+    expect(session.tokens).toBe(40 + seen.length)
+    expect([...seen, ...(await tokensOf(session, long(40 - seen.length)))]).toEqual(expected)
+    await reference.dispose()
     await model.dispose()
   })
 

@@ -1,8 +1,7 @@
 /** Two threads with a model each, and a third that is terminated in the middle. */
 import { Worker } from "node:worker_threads"
 
-const start = (endless: boolean): Worker =>
-  new Worker(new URL("./worker.mts", import.meta.url), { workerData: { endless }, execArgv: process.execArgv })
+const start = (endless: boolean): Worker => new Worker(new URL("./worker.mjs", import.meta.url), { workerData: { endless }, execArgv: [] })
 const message = (worker: Worker): Promise<unknown> =>
   new Promise((resolve, reject) => {
     worker.once("message", resolve).once("error", reject)
