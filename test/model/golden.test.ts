@@ -1,6 +1,7 @@
 /** The checkpoints of `test/golden` against transformers' results (f32, eager). Greedy ids are equal; numbers within 2e-4. */
 import { readFileSync } from "node:fs"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import type { EngineOptions } from "../../ts/backend/interface.ts"
 import type { Model } from "../../ts/run/model.ts"
 import { golden, root } from "../support/models.ts"
 import { openNative } from "../support/native.ts"
@@ -113,13 +114,20 @@ describe("rustbook-mamba1-2.8m", () => {
   })
 })
 
-describe.each(["mamba", "mamba-odd"])("families/%s", (name) => {
+const engines: [string, EngineOptions][] = [
+  ["the fastest instructions", {}],
+  ["scalar code", { isa: "scalar" }],
+  ["the f64 reference", { executor: "reference" }],
+]
+const families = ["mamba", "mamba-odd"].flatMap((name) => engines.map(([how, engine]) => ({ name, how, engine })))
+
+describe.each(families)("families/$name by $how", ({ name, engine }) => {
   const expected = golden<{ ids: number[][]; last_logits: number[][]; logits_sum: number[][]; argmax: number[][]; greedy: number[][] }>(
     `families/${name}/golden.json`,
   )
   let model: Model
   beforeAll(async () => {
-    model = await openNative(name)
+    model = await openNative(name, { engine })
   })
   afterAll(() => model.dispose())
 
