@@ -240,6 +240,36 @@ proptest! {
         }
     }
 
+    /// Programs of one step have a kernel of their own; more channels than it takes at once.
+    #[test]
+    fn single_steps_agree((b, per_group, groups, n, seed) in (1usize..4, 1usize..1300, 1usize..3, 1usize..20, any::<u32>()), live in 0u8..8) {
+        let lens = (0..b).map(|i| i32::from(live >> i & 1)).collect();
+        let problem = Problem::random(b, 1, per_group, groups, n, lens, seed);
+        let (wanted, wanted_state) = problem.reference();
+        for level in Level::available() {
+            let (y, state) = problem.run(level);
+            prop_assert!(nmse(&wide(&y), &wanted) <= 1e-10, "y on {}", level.name());
+            prop_assert!(nmse(&wide(&state), &wanted_state) <= 1e-10, "state on {}", level.name());
+        }
+    }
+
+    /// Step by step is the same arithmetic as all at once.
+    #[test]
+    fn single_steps_change_no_bit((l, e, n, seed) in (1usize..12, 1usize..90, 1usize..20, any::<u32>())) {
+        let problem = Problem::random(1, l, e, 1, n, vec![l as i32], seed);
+        for level in Level::available() {
+            let (whole, last) = problem.run(level);
+            let (mut y, mut state) = (vec![], narrow(&problem.state));
+            for t in 0..l {
+                let (one, next) = problem.steps(t..t + 1, &state).run(level);
+                y.extend(one);
+                state = next;
+            }
+            prop_assert_eq!(&y, &whole);
+            prop_assert_eq!(state, last);
+        }
+    }
+
     /// Running some steps, then the rest from the state they left, is the same arithmetic.
     #[test]
     fn a_cut_changes_no_bit((l, e, n, seed) in (2usize..90, 1usize..40, 1usize..20, any::<u32>()), cut in 0usize..=100) {

@@ -3,6 +3,8 @@
 //! `weight[w−1]` multiplies the current sample. Samples before the first come from `state`, the last w−1 inputs, oldest first; it is left as
 //! the last w−1 inputs at `lens`, so that a sequence may be cut anywhere.
 
+use std::ops::Range;
+
 use statespace_simd::{Isa, Kernel, Level, SharedOut, math as vector};
 
 use crate::math;
@@ -67,24 +69,74 @@ impl Kernel for Part<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn eval<I: Isa>(mut self, isa: I) {
-        let e = self.op.e;
-        let tiles = e.div_ceil(TILE);
-        for tile in split(self.op.rows.b * tiles, self.part, self.parts) {
-            let (b, start) = (tile / tiles, tile % tiles * TILE);
-            for t in 0..self.op.rows.valid(b) {
-                for c in (start..(start + TILE).min(e)).step_by(I::LANES) {
-                    self.output(isa, b, t, c);
-                }
-            }
-            for c in (start..(start + TILE).min(e)).step_by(I::LANES) {
-                self.shift(isa, b, c);
-            }
+    fn eval<I: Isa>(self, isa: I) {
+        // The width of every released model, unrolled; then any.
+        match self.op.w {
+            4 => self.tiles::<I, 4>(isa),
+            _ => self.tiles::<I, 0>(isa),
         }
     }
 }
 
 impl Part<'_> {
+    /// `W` taps, or as many as there are when 0.
+    #[inline(always)]
+    fn tiles<I: Isa, const W: usize>(mut self, isa: I) {
+        let Conv1dSilu { rows, e, .. } = *self.op;
+        let w = if W == 0 { self.op.w } else { W };
+        let tiles = e.div_ceil(TILE);
+        for tile in split(rows.b * tiles, self.part, self.parts) {
+            let (b, start) = (tile / tiles, tile % tiles * TILE);
+            let columns = start..(start + TILE).min(e);
+            let valid = rows.valid(b);
+            for t in 0..valid.min(w - 1) {
+                self.early(isa, b, t, columns.clone());
+            }
+            for t in w - 1..valid {
+                self.late::<I, W>(isa, b, t, columns.clone());
+            }
+            for c in columns.step_by(I::LANES) {
+                self.shift(isa, b, c);
+            }
+        }
+    }
+
+    /// Outputs at a `t` whose taps lie in `x` alone.
+    #[inline(always)]
+    fn late<I: Isa, const W: usize>(&mut self, isa: I, b: usize, t: usize, columns: Range<usize>) {
+        let Conv1dSilu { rows, e, x, weight, bias, .. } = *self.op;
+        let w = if W == 0 { self.op.w } else { W };
+        let row = b * rows.l + t;
+        let past = &x.data[(row + 1 - w) * x.ld..row * x.ld + e];
+        let y = self.y.slice_mut(row * e + columns.start..row * e + columns.end);
+        for (c, y) in columns.clone().step_by(I::LANES).zip(y.chunks_mut(I::LANES)) {
+            let end = c + y.len();
+            let mut sum = bias.map_or(isa.zero(), |bias| isa.load_partial(&bias[c..end]));
+            for j in 0..w {
+                let tap = isa.load_partial(&weight[j * e + c..j * e + end]);
+                sum = isa.fma(tap, isa.load_partial(&past[j * x.ld + c..j * x.ld + end]), sum);
+            }
+            isa.store_partial(y, sum);
+        }
+        activate(isa, y);
+    }
+
+    /// Outputs at a `t` that reaches into `state`.
+    #[inline(always)]
+    fn early<I: Isa>(&mut self, isa: I, b: usize, t: usize, columns: Range<usize>) {
+        let Conv1dSilu { rows, e, w, weight, bias, .. } = *self.op;
+        let row = (b * rows.l + t) * e;
+        for c in columns.clone().step_by(I::LANES) {
+            let end = (c + I::LANES).min(columns.end);
+            let mut sum = bias.map_or(isa.zero(), |bias| isa.load_partial(&bias[c..end]));
+            for j in 0..w {
+                sum = isa.fma(isa.load_partial(&weight[j * e + c..j * e + end]), self.sample(isa, b, t + j, c), sum);
+            }
+            isa.store_partial(self.y.slice_mut(row + c..row + end), sum);
+        }
+        activate(isa, self.y.slice_mut(row + columns.start..row + columns.end));
+    }
+
     /// Sample `at` of the past of batch row `b`, counted from the oldest in `state`, for up to a vector of channels from `c`.
     #[inline(always)]
     fn sample<I: Isa>(&mut self, isa: I, b: usize, at: usize, c: usize) -> I::F32 {
@@ -99,18 +151,6 @@ impl Part<'_> {
         }
     }
 
-    #[inline(always)]
-    fn output<I: Isa>(&mut self, isa: I, b: usize, t: usize, c: usize) {
-        let Conv1dSilu { rows, e, w, weight, bias, .. } = *self.op;
-        let end = (c + I::LANES).min(e);
-        let mut sum = bias.map_or(isa.zero(), |bias| isa.load_partial(&bias[c..end]));
-        for j in 0..w {
-            sum = isa.fma(isa.load_partial(&weight[j * e + c..j * e + end]), self.sample(isa, b, t + j, c), sum);
-        }
-        let row = (b * rows.l + t) * e;
-        isa.store_partial(self.y.slice_mut(row + c..row + end), vector::silu(isa, sum));
-    }
-
     /// Leaves the last w−1 samples in `state`. Ascending, so that each is read before its place is written.
     #[inline(always)]
     fn shift<I: Isa>(&mut self, isa: I, b: usize, c: usize) {
@@ -120,5 +160,13 @@ impl Part<'_> {
             let row = (b * (w - 1) + j) * e;
             isa.store_partial(self.state.slice_mut(row + c..row + (c + I::LANES).min(e)), sample);
         }
+    }
+}
+
+/// SiLU of sums, in a loop of its own: its chain is long, and a short loop has more of them in flight.
+#[inline(always)]
+fn activate<I: Isa>(isa: I, y: &mut [f32]) {
+    for y in y.chunks_mut(I::LANES) {
+        isa.store_partial(y, vector::silu(isa, isa.load_partial(y)));
     }
 }

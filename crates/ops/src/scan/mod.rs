@@ -12,6 +12,7 @@
 
 mod exp2;
 mod reference;
+mod step;
 mod tile;
 
 pub use reference::{Reference, reference};

@@ -16,12 +16,13 @@ use statespace_simd::{Isa, Kernel, MAX_LANES, SharedOut, math as vector};
 
 use super::Scan;
 use super::exp2::{LIMIT, exp2, exp2_any};
+use super::step::Step;
 use crate::rows::split;
 
 /// Vectors of a tile; B and C are broadcast once for all of them.
-const VECTORS: usize = 2;
+pub(super) const VECTORS: usize = 2;
 /// Steps of a time block.
-const STEPS: usize = 32;
+pub(super) const STEPS: usize = 32;
 
 pub(super) fn scratch(n: usize) -> usize {
     (2 * n + 3 * STEPS) * VECTORS * MAX_LANES
@@ -46,16 +47,28 @@ impl Kernel for Part<'_> {
         // A tile lies within a group, so that its channels share B and C.
         let per_group = e / groups;
         let tiles = per_group.div_ceil(width);
-        for tile in split(rows.b * groups * tiles, self.part, self.parts) {
-            let (batch, group, start) = (tile / tiles / groups, tile / tiles % groups, tile % tiles * width);
-            let channels = group * per_group + start..group * per_group + (start + width).min(per_group);
-            let (a, scratch) = self.scratch.split_at_mut(n * width);
-            let (h, scratch) = scratch.split_at_mut(n * width);
-            let (delta, scratch) = scratch.split_at_mut(STEPS * width);
+        let mut left = split(rows.b * groups * tiles, self.part, self.parts);
+        while let Some(tile) = left.next() {
+            let (batch, group, index) = (tile / tiles / groups, tile / tiles % groups, tile % tiles);
+            // A single step takes the tiles that follow in its group along.
+            let more = if rows.l == 1 { (tiles - index - 1).min(left.len()).min(STEPS - 1) } else { 0 };
+            left.start += more;
+            if rows.valid(batch) == 0 {
+                continue;
+            }
+            let (start, end) = (index * width, (index + 1 + more) * width);
+            let channels = group * per_group + start..group * per_group + end.min(per_group);
+            let (delta, scratch) = self.scratch.split_at_mut(STEPS * width);
             let (x, scratch) = scratch.split_at_mut(STEPS * width);
-            let sum = &mut scratch[..STEPS * width];
-            let tile = Tile { op: self.op, batch, group, channels, a, h, delta, x, sum };
-            tile.run(isa, &mut self.state, &mut self.y);
+            let (sum, scratch) = scratch.split_at_mut(STEPS * width);
+            if rows.l == 1 {
+                let (state, y) = (&mut self.state, &mut self.y);
+                Step { op: self.op, batch, group, channels, state, y, delta, x, sum }.run(isa);
+            } else {
+                let (a, scratch) = scratch.split_at_mut(n * width);
+                let h = &mut scratch[..n * width];
+                Tile { op: self.op, batch, group, channels, a, h, delta, x, sum }.run(isa, &mut self.state, &mut self.y);
+            }
         }
     }
 }
@@ -70,11 +83,11 @@ struct Tile<'a> {
     a: &'a mut [f32],
     /// n rows of h.
     h: &'a mut [f32],
-    /// A row per step: Δ·log₂e.
+    /// A row per step: s, then Δ·log₂e, then z.
     delta: &'a mut [f32],
-    /// A row per step: Δ·u.
+    /// A row per step: u, then Δ·u.
     x: &'a mut [f32],
-    /// A row per step: D·u, then D·u + Σ C·h.
+    /// A row per step: D·u, then D·u + Σ C·h, then y.
     sum: &'a mut [f32],
 }
 
@@ -84,15 +97,19 @@ impl Tile<'_> {
         let width = VECTORS * I::LANES;
         let Scan { rows, e, n, .. } = *self.op;
         let valid = rows.valid(self.batch);
-        if valid == 0 {
-            return;
-        }
+        let mut steepest = [isa.zero(); VECTORS];
         for i in 0..n {
+            let a = &self.op.a[i * e..][self.channels.clone()];
             let at = (self.batch * n + i) * e;
-            copy_padded(&mut self.a[i * width..][..width], &self.op.a[i * e..][self.channels.clone()]);
-            copy_padded(&mut self.h[i * width..][..width], state.slice_mut(at + self.channels.start..at + self.channels.end));
+            let h = state.slice_mut(at + self.channels.start..at + self.channels.end);
+            for k in 0..VECTORS {
+                let (from, to) = ((k * I::LANES).min(a.len()), i * width + k * I::LANES);
+                let a = isa.load_partial(&a[from..]);
+                steepest[k] = isa.max(steepest[k], isa.abs(a));
+                isa.store(&mut self.a[to..], a);
+                isa.store(&mut self.h[to..], isa.load_partial(&h[from..]));
+            }
         }
-        let steepest = self.steepest(isa);
         for start in (0..valid).step_by(STEPS) {
             let times = start..(start + STEPS).min(valid);
             if self.prepare(isa, times.clone(), &steepest, y) {
@@ -105,57 +122,79 @@ impl Tile<'_> {
         for i in 0..n {
             let at = (self.batch * n + i) * e;
             let to = state.slice_mut(at + self.channels.start..at + self.channels.end);
-            to.copy_from_slice(&self.h[i * width..][..to.len()]);
-        }
-    }
-
-    /// The largest |A| of each channel.
-    #[inline(always)]
-    fn steepest<I: Isa>(&self, isa: I) -> [I::F32; VECTORS] {
-        let mut steepest = [isa.zero(); VECTORS];
-        for row in self.a.chunks_exact(VECTORS * I::LANES) {
-            for (k, a) in row.chunks_exact(I::LANES).enumerate() {
-                steepest[k] = isa.max(steepest[k], isa.abs(isa.load(a)));
+            for (to, h) in to.chunks_mut(I::LANES).zip(self.h[i * width..].chunks_exact(I::LANES)) {
+                isa.store_partial(to, isa.load(h));
             }
         }
-        steepest
-    }
-
-    /// Channels of vector `k` of the tile.
-    #[inline(always)]
-    fn columns<I: Isa>(&self, k: usize) -> Range<usize> {
-        let Range { start, end } = self.channels;
-        (start + k * I::LANES).min(end)..(start + (k + 1) * I::LANES).min(end)
     }
 
     /// Pass 1; true when every exponent of pass 2 is within [`LIMIT`] (none is NaN).
+    ///
+    /// In short loops, so that the CPU has many of their long chains in flight.
     #[inline(always)]
     fn prepare<I: Isa>(&mut self, isa: I, times: Range<usize>, steepest: &[I::F32; VECTORS], y: &mut SharedOut) -> bool {
         let width = VECTORS * I::LANES;
-        let Scan { rows, e, softplus, u, dt, d, dt_bias, .. } = *self.op;
+        let Scan { softplus, d, .. } = *self.op;
+        let used = times.len() * width;
+        let skip = self.channels_of(isa, d);
+        self.gather(isa, times, y);
+        let (delta, x, sum) = (&mut self.delta[..used], &mut self.x[..used], &mut self.sum[..used]);
+        if softplus {
+            for (s, tail) in delta.chunks_exact(I::LANES).zip(sum.chunks_exact_mut(I::LANES)) {
+                isa.store(tail, vector::exp(isa, isa.neg(isa.abs(isa.load(s)))));
+            }
+            for (s, tail) in delta.chunks_exact_mut(I::LANES).zip(sum.chunks_exact(I::LANES)) {
+                isa.store(s, softplus_with(isa, isa.load(s), isa.load(tail)));
+            }
+        }
         let mut beyond = isa.zero();
-        for k in 0..VECTORS {
-            let columns = self.columns::<I>(k);
-            let bias = dt_bias.map_or(isa.zero(), |bias| isa.load_partial(&bias[columns.clone()]));
-            let skip = d.map_or(isa.zero(), |d| isa.load_partial(&d[columns.clone()]));
-            for (step, t) in times.clone().enumerate() {
-                let row = self.batch * rows.l + t;
-                let out = y.slice_mut(row * e + columns.start..row * e + columns.end);
-                let u = isa.load_partial(u.segment(row, columns.clone(), out));
-                let mut delta = isa.add(isa.load_partial(dt.segment(row, columns.clone(), out)), bias);
-                if softplus {
-                    delta = vector::softplus(isa, delta);
-                }
-                let scaled = isa.mul(delta, isa.splat(std::f32::consts::LOG2_E));
+        let rows = delta.chunks_exact_mut(width).zip(x.chunks_exact_mut(width)).zip(sum.chunks_exact_mut(width));
+        for ((delta, x), sum) in rows {
+            for k in 0..VECTORS {
+                let lanes = k * I::LANES..(k + 1) * I::LANES;
+                let (step, u) = (isa.load(&delta[lanes.clone()]), isa.load(&x[lanes.clone()]));
+                let scaled = isa.mul(step, isa.splat(std::f32::consts::LOG2_E));
                 let gentle = isa.lt(isa.mul(isa.abs(scaled), steepest[k]), isa.splat(LIMIT));
                 beyond = isa.select(gentle, beyond, isa.splat(1.0));
-                let at = step * width + k * I::LANES;
-                isa.store(&mut self.delta[at..], scaled);
-                isa.store(&mut self.x[at..], isa.mul(delta, u));
-                isa.store(&mut self.sum[at..], isa.mul(skip, u));
+                isa.store(&mut delta[lanes.clone()], scaled);
+                isa.store(&mut x[lanes.clone()], isa.mul(step, u));
+                isa.store(&mut sum[lanes], isa.mul(skip[k], u));
             }
         }
         isa.reduce_max(beyond) == 0.0
+    }
+
+    /// Brings dt + dt_bias to `delta` and u to `x`.
+    #[inline(always)]
+    fn gather<I: Isa>(&mut self, isa: I, times: Range<usize>, y: &mut SharedOut) {
+        let width = VECTORS * I::LANES;
+        let Scan { rows, e, u, dt, dt_bias, .. } = *self.op;
+        let (columns, count) = (self.channels.clone(), self.channels.len());
+        let bias = self.channels_of(isa, dt_bias);
+        for (step, t) in times.enumerate() {
+            let row = self.batch * rows.l + t;
+            let out = y.slice_mut(row * e + columns.start..row * e + columns.end);
+            let (u, dt) = (u.segment(row, columns.clone(), out), dt.segment(row, columns.clone(), out));
+            let (delta, x) = (&mut self.delta[step * width..][..width], &mut self.x[step * width..][..width]);
+            for k in 0..VECTORS {
+                let (from, to) = ((k * I::LANES).min(count), k * I::LANES);
+                isa.store(&mut x[to..], isa.load_partial(&u[from..]));
+                isa.store(&mut delta[to..], isa.add(isa.load_partial(&dt[from..]), bias[k]));
+            }
+        }
+    }
+
+    /// This tile's elements of a vector over the channels; zeros when there is none.
+    #[inline(always)]
+    fn channels_of<I: Isa>(&self, isa: I, from: Option<&[f32]>) -> [I::F32; VECTORS] {
+        let Range { start, end } = self.channels;
+        let mut vectors = [isa.zero(); VECTORS];
+        if let Some(from) = from {
+            for (k, vector) in vectors.iter_mut().enumerate() {
+                *vector = isa.load_partial(&from[(start + k * I::LANES).min(end)..end]);
+            }
+        }
+        vectors
     }
 
     /// Pass 2; `GENTLE` when [`Self::prepare`] says so.
@@ -194,24 +233,35 @@ impl Tile<'_> {
 
     /// Pass 3.
     #[inline(always)]
-    fn finish<I: Isa>(&self, isa: I, times: Range<usize>, y: &mut SharedOut) {
+    fn finish<I: Isa>(&mut self, isa: I, times: Range<usize>, y: &mut SharedOut) {
+        let width = VECTORS * I::LANES;
         let Scan { rows, e, z, .. } = *self.op;
-        for (step, t) in times.enumerate() {
-            let row = self.batch * rows.l + t;
-            for k in 0..VECTORS {
-                let columns = self.columns::<I>(k);
-                let mut value = isa.load(&self.sum[step * VECTORS * I::LANES + k * I::LANES..]);
-                if let Some(z) = z {
-                    value = isa.mul(value, vector::silu(isa, isa.load_partial(&z.data[row * z.ld..][columns.clone()])));
+        let (columns, count) = (self.channels.clone(), self.channels.len());
+        let (first, used) = (self.batch * rows.l + times.start, times.len() * width);
+        if let Some(z) = z {
+            for (step, gate) in self.delta[..used].chunks_exact_mut(width).enumerate() {
+                let z = &z.data[(first + step) * z.ld..][columns.clone()];
+                for k in 0..VECTORS {
+                    isa.store(&mut gate[k * I::LANES..], isa.load_partial(&z[(k * I::LANES).min(count)..]));
                 }
-                isa.store_partial(y.slice_mut(row * e + columns.start..row * e + columns.end), value);
+            }
+            for (gate, sum) in self.delta[..used].chunks_exact(I::LANES).zip(self.sum.chunks_exact_mut(I::LANES)) {
+                isa.store(sum, isa.mul(isa.load(sum), vector::silu(isa, isa.load(gate))));
+            }
+        }
+        for (step, sum) in self.sum[..used].chunks_exact(width).enumerate() {
+            let row = (first + step) * e;
+            let out = y.slice_mut(row + columns.start..row + columns.end);
+            for (out, sum) in out.chunks_mut(I::LANES).zip(sum.chunks_exact(I::LANES)) {
+                isa.store_partial(out, isa.load(sum));
             }
         }
     }
 }
 
+/// ln(1 + eˢ), given e^−|s|: the same operations as [`vector::softplus`].
 #[inline(always)]
-fn copy_padded(to: &mut [f32], from: &[f32]) {
-    to[..from.len()].copy_from_slice(from);
-    to[from.len()..].fill(0.0);
+pub(super) fn softplus_with<I: Isa>(isa: I, s: I::F32, tail: I::F32) -> I::F32 {
+    let positive = isa.select(isa.lt(isa.zero(), s), s, isa.zero());
+    isa.add(positive, vector::log1p_unit(isa, tail))
 }
