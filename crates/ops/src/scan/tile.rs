@@ -1,7 +1,8 @@
 //! The fast scan.
 //!
-//! A tile is [`VECTORS`] vectors of neighboring channels. Its A and h are copied to scratch, where they stay in the first-level cache for
-//! the whole run, and time is walked in blocks of [`STEPS`]:
+//! Time is walked in blocks of [`STEPS`], and each block tile by tile: a tile is [`VECTORS`] vectors of neighboring channels, and a block's
+//! rows, each on a page of its own, are few enough for the TLB. A tile's A and h are copied to scratch, where they lie densely, and go
+//! through three passes:
 //!
 //! 1. per step and channel, once: Δ·log₂e, Δ·u and the skip D·u;
 //! 2. per step, state index and channel: the recurrence, an exponential in base 2 being its cost;
@@ -42,33 +43,78 @@ impl Kernel for Part<'_> {
 
     #[inline(always)]
     fn eval<I: Isa>(mut self, isa: I) {
-        let Scan { rows, e, n, groups, .. } = *self.op;
-        let width = VECTORS * I::LANES;
-        // A tile lies within a group, so that its channels share B and C.
-        let per_group = e / groups;
-        let tiles = per_group.div_ceil(width);
-        let mut left = split(rows.b * groups * tiles, self.part, self.parts);
-        while let Some(tile) = left.next() {
-            let (batch, group, index) = (tile / tiles / groups, tile / tiles % groups, tile % tiles);
-            // A single step takes the tiles that follow in its group along.
-            let more = if rows.l == 1 { (tiles - index - 1).min(left.len()).min(STEPS - 1) } else { 0 };
-            left.start += more;
-            if rows.valid(batch) == 0 {
+        let rows = self.op.rows;
+        let cut = Cut::of::<I>(self.op);
+        let per_batch = self.op.groups * cut.tiles;
+        let mut left = split(rows.b * per_batch, self.part, self.parts);
+        while !left.is_empty() {
+            let batch = left.start / per_batch;
+            let run = left.start..left.end.min((batch + 1) * per_batch);
+            left.start = run.end;
+            let valid = rows.valid(batch);
+            if rows.l == 1 && valid == 1 {
+                self.step(isa, &cut, run);
                 continue;
             }
-            let (start, end) = (index * width, (index + 1 + more) * width);
-            let channels = group * per_group + start..group * per_group + end.min(per_group);
-            let (delta, scratch) = self.scratch.split_at_mut(STEPS * width);
-            let (x, scratch) = scratch.split_at_mut(STEPS * width);
-            let (sum, scratch) = scratch.split_at_mut(STEPS * width);
-            if rows.l == 1 {
-                let (state, y) = (&mut self.state, &mut self.y);
-                Step { op: self.op, batch, group, channels, state, y, delta, x, sum }.run(isa);
-            } else {
-                let (a, scratch) = scratch.split_at_mut(n * width);
-                let h = &mut scratch[..n * width];
-                Tile { op: self.op, batch, group, channels, a, h, delta, x, sum }.run(isa, &mut self.state, &mut self.y);
+            for start in (0..valid).step_by(STEPS) {
+                for tile in run.clone() {
+                    self.tile(isa, &cut, tile, start..(start + STEPS).min(valid));
+                }
             }
+        }
+    }
+}
+
+/// How channels are cut into tiles. A tile lies within a group, so that its channels share B and C.
+struct Cut {
+    /// Channels of a tile.
+    width: usize,
+    /// Channels of a group.
+    per_group: usize,
+    /// Tiles of a group.
+    tiles: usize,
+    groups: usize,
+}
+
+impl Cut {
+    fn of<I: Isa>(op: &Scan) -> Self {
+        let (width, per_group) = (VECTORS * I::LANES, op.e / op.groups);
+        Self { width, per_group, tiles: per_group.div_ceil(width), groups: op.groups }
+    }
+
+    /// Batch row and group of a tile, and the channels of it and of the `more` that follow in its group.
+    fn place(&self, tile: usize, more: usize) -> (usize, usize, Range<usize>) {
+        let (batch, group, index) = (tile / self.tiles / self.groups, tile / self.tiles % self.groups, tile % self.tiles);
+        let (first, start, end) = (group * self.per_group, index * self.width, (index + 1 + more) * self.width);
+        (batch, group, first + start..first + end.min(self.per_group))
+    }
+}
+
+impl Part<'_> {
+    /// A tile's next steps.
+    #[inline(always)]
+    fn tile<I: Isa>(&mut self, isa: I, cut: &Cut, tile: usize, times: Range<usize>) {
+        let (width, n) = (cut.width, self.op.n);
+        let (batch, group, channels) = cut.place(tile, 0);
+        let (delta, scratch) = self.scratch.split_at_mut(STEPS * width);
+        let (x, scratch) = scratch.split_at_mut(STEPS * width);
+        let (sum, scratch) = scratch.split_at_mut(STEPS * width);
+        let (a, scratch) = scratch.split_at_mut(n * width);
+        let h = &mut scratch[..n * width];
+        Tile { op: self.op, batch, group, channels, a, h, delta, x, sum }.run(isa, times, &mut self.state, &mut self.y);
+    }
+
+    /// The only step of tiles of one batch row, as many at a time as scratch has room for.
+    #[inline(always)]
+    fn step<I: Isa>(&mut self, isa: I, cut: &Cut, mut run: Range<usize>) {
+        while let Some(tile) = run.next() {
+            let more = (cut.tiles - tile % cut.tiles - 1).min(run.len()).min(STEPS - 1);
+            run.start += more;
+            let (batch, group, channels) = cut.place(tile, more);
+            let (delta, scratch) = self.scratch.split_at_mut(STEPS * cut.width);
+            let (x, scratch) = scratch.split_at_mut(STEPS * cut.width);
+            let (sum, state, y) = (&mut scratch[..STEPS * cut.width], &mut self.state, &mut self.y);
+            Step { op: self.op, batch, group, channels, state, y, delta, x, sum }.run(isa);
         }
     }
 }
@@ -93,10 +139,9 @@ struct Tile<'a> {
 
 impl Tile<'_> {
     #[inline(always)]
-    fn run<I: Isa>(mut self, isa: I, state: &mut SharedOut, y: &mut SharedOut) {
+    fn run<I: Isa>(mut self, isa: I, times: Range<usize>, state: &mut SharedOut, y: &mut SharedOut) {
         let width = VECTORS * I::LANES;
-        let Scan { rows, e, n, .. } = *self.op;
-        let valid = rows.valid(self.batch);
+        let Scan { e, n, .. } = *self.op;
         let mut steepest = [isa.zero(); VECTORS];
         for i in 0..n {
             let a = &self.op.a[i * e..][self.channels.clone()];
@@ -110,15 +155,12 @@ impl Tile<'_> {
                 isa.store(&mut self.h[to..], isa.load_partial(&h[from..]));
             }
         }
-        for start in (0..valid).step_by(STEPS) {
-            let times = start..(start + STEPS).min(valid);
-            if self.prepare(isa, times.clone(), &steepest, y) {
-                self.recur::<I, true>(isa, times.clone());
-            } else {
-                self.recur::<I, false>(isa, times.clone());
-            }
-            self.finish(isa, times, y);
+        if self.prepare(isa, times.clone(), &steepest, y) {
+            self.recur::<I, true>(isa, times.clone());
+        } else {
+            self.recur::<I, false>(isa, times.clone());
         }
+        self.finish(isa, times, y);
         for i in 0..n {
             let at = (self.batch * n + i) * e;
             let to = state.slice_mut(at + self.channels.start..at + self.channels.end);
