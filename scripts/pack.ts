@@ -2,6 +2,7 @@
 import { spawnSync } from "node:child_process"
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { build as bundle } from "esbuild"
 import { buildDeclarations, buildNative, buildTypeScript } from "./build.ts"
 import { platformName, Refusal, root, script, work } from "./setup.ts"
 
@@ -11,6 +12,7 @@ const staging = join(work, "pack")
 interface Manifest {
   version: string
   files: string[]
+  dependencies: Record<string, string>
   [field: string]: unknown
 }
 function manifest(path: string): Manifest {
@@ -24,15 +26,37 @@ function stage(name: string, fields: object, files: readonly string[], from: str
   return folder
 }
 
+/**
+ * Puts the few functions of the hub's package that are used into the release, under their license, instead of depending on all of it: with
+ * its own dependencies it would be more than half of what lies on a user's disk.
+ */
+async function bundleHub(folder: string): Promise<void> {
+  const module = join(folder, "dist", "io", "hub-api.js")
+  const license = readFileSync(join(root, "node_modules", "@huggingface", "hub", "LICENSE"), "utf8")
+  await bundle({
+    entryPoints: [module],
+    outfile: module,
+    allowOverwrite: true,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    target: "node20",
+    nodePaths: [join(root, "node_modules")],
+    banner: { js: `/*! From @huggingface/hub:\n${license}*/` },
+    logLevel: "warning",
+  })
+  rmSync(module.replace(".js", ".d.ts"))
+}
+
 /** Platform packages are named here and not in the tracked manifest, where an unpublished one would make `npm ci` fail. */
-function stageMain(): string {
-  const { scripts, devDependencies, allowScripts, ...fields } = manifest(".")
+async function stageMain(): Promise<string> {
+  const { scripts, devDependencies, allowScripts, dependencies, ...fields } = manifest(".")
+  const { "@huggingface/hub": _bundled, ...remaining } = dependencies
   const platforms = readdirSync(join(root, "npm")).map((name) => [`@statespace/${name}`, fields.version])
-  return stage("statespace", { ...fields, optionalDependencies: Object.fromEntries(platforms) }, [
-    ...fields.files,
-    ...licenses,
-    "README.md",
-  ])
+  const staged = { ...fields, dependencies: remaining, optionalDependencies: Object.fromEntries(platforms) }
+  const folder = stage("statespace", staged, [...fields.files, ...licenses, "README.md"])
+  await bundleHub(folder)
+  return folder
 }
 
 function stagePlatform(): string {
@@ -53,11 +77,11 @@ function pack(folder: string): string {
   return join(staging, filename)
 }
 
-await script(() => {
+await script(async () => {
   rmSync(staging, { recursive: true, force: true })
   mkdirSync(staging, { recursive: true })
   buildDeclarations()
   buildTypeScript()
-  const tarballs = { main: pack(stageMain()), platform: pack(stagePlatform()) }
+  const tarballs = { main: pack(await stageMain()), platform: pack(stagePlatform()) }
   process.stdout.write(`${JSON.stringify(tarballs)}\n`)
 })

@@ -1,6 +1,6 @@
 /** What users get: the packed packages in an empty project, without Rust, without scripts. */
 import { type SpawnSyncReturns, spawnSync } from "node:child_process"
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { cpSync, existsSync, lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { delimiter, dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -111,6 +111,16 @@ test("without the platform package load() says what is missing and what to do", 
   }
 })
 
+test("the hub's functions came along", () => {
+  const lines = [
+    'import { load } from "statespace"',
+    'Object.assign(process.env, { HF_HOME: "hub", HF_ENDPOINT: "http://127.0.0.1:9" })',
+    'for (const localFilesOnly of [true, false]) await load("a/b", { localFilesOnly }).catch((e) => console.log(e.name, e.code))',
+  ]
+  write("hub.js", lines.join("\n"))
+  expect(succeed(process.execPath, ["hub.js"])).toMatch(/^HubError HUB_OFFLINE\nHubError \w+\n$/)
+})
+
 test("no package in the tree has an install script", () => {
   const manifests = readdirSync(join(project, "node_modules"), { recursive: true, encoding: "utf8" }).filter((path) =>
     path.endsWith("package.json"),
@@ -126,12 +136,12 @@ test("no package in the tree has an install script", () => {
 test("everything on disk stays under 15 MB", () => {
   const sizes = new Map<string, number>()
   for (const path of readdirSync(join(project, "node_modules"), { recursive: true, encoding: "utf8" })) {
-    const stat = statSync(join(project, "node_modules", path))
+    const stat = lstatSync(join(project, "node_modules", path))
     const name = path
       .split("/")
       .slice(0, path.startsWith("@") ? 2 : 1)
       .join("/")
-    if (stat.isFile()) sizes.set(name, (sizes.get(name) ?? 0) + stat.size)
+    if (stat.isFile()) sizes.set(name, (sizes.get(name) ?? 0) + 512 * stat.blocks)
   }
   const total = [...sizes.values()].reduce((a, b) => a + b, 0)
   expect(total, JSON.stringify([...sizes])).toBeLessThan(15e6)

@@ -67,7 +67,7 @@ async function askHub(
   hubUrl: string,
   fetch: typeof globalThis.fetch,
 ): Promise<{ sha: string; files: RemoteFile[] }> {
-  const { listFiles, modelInfo } = await import("@huggingface/hub")
+  const { listFiles, modelInfo } = await import("./hub-api.ts")
   const { sha } = await modelInfo({ name, revision, hubUrl, fetch, additionalFields: ["sha"] })
   const strange = (what: string): HubError =>
     new HubError("HUB_RESPONSE", `${hubUrl} answered with ${what} for ${name}.`, {
@@ -99,7 +99,7 @@ export async function downloadRepository(name: string, revision: string, options
       fix: "Use main, a tag or a commit id.",
     })
   }
-  const { getHFHubCachePath } = await import("@huggingface/hub")
+  const { getHFHubCachePath } = await import("./hub-api.ts")
   const storage = join(options.cacheDir ?? getHFHubCachePath(), `models--${name.replace("/", "--")}`)
   const hubUrl = (process.env.HF_ENDPOINT ?? "https://huggingface.co").replace(/\/+$/, "")
   const url = `${hubUrl}/${name}`
