@@ -1,3 +1,91 @@
-//! Each op at the shapes of a 130M model, per instruction set.
+//! The dear ops at the shapes of a 130M model, per instruction set, one thread. Criterion prints bytes and elements a second: for `linear`
+//! an element is a flop, for `scan` a state update; `probe` prints the machine's limits to hold them against.
 
-fn main() {}
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use statespace_ops::linear::Linear;
+use statespace_ops::scan::{self, Scan};
+use statespace_ops::{Input, Mat, Rows, Stored};
+use statespace_plan::DType;
+use statespace_plan::ops::Compute;
+use statespace_simd::{Level, SharedOut};
+
+/// Reproducible values in [low, high).
+fn values(count: usize, low: f32, high: f32) -> Vec<f32> {
+    let mut x = 0x2545_f491_u32;
+    let mut next = || {
+        x ^= x << 13;
+        x ^= x >> 17;
+        x ^= x << 5;
+        x as f32 / u32::MAX as f32
+    };
+    (0..count).map(|_| low + (high - low) * next()).collect()
+}
+
+fn bf16(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|x| ((x.to_bits() >> 16) as u16).to_le_bytes()).collect()
+}
+
+fn linear(c: &mut Criterion) {
+    let mut group: BenchmarkGroup<_> = c.benchmark_group("linear bf16");
+    for (rows, m, k) in [(1, 3072, 768), (1, 50280, 768), (512, 3072, 768), (512, 768, 1536), (512, 80, 1536)] {
+        let x = values(rows * k, -1.0, 1.0);
+        let weight = bf16(&values(m * k, -0.05, 0.05));
+        let mut y = vec![0.0; rows * m];
+        let mut scratch = vec![0.0; Linear::scratch_floats(rows, k, Compute::F32)];
+        let weight = Stored::new(DType::Bf16, &weight).expect("a weight's dtype");
+        let op = Linear {
+            rows: Rows::dense(1, rows),
+            k,
+            m,
+            compute: Compute::F32,
+            x: Mat { data: &x, ld: k },
+            weight,
+            bias: None,
+            residual: None,
+        };
+        let bytes = (2 * m * k + 4 * rows * (m + k)) as u64;
+        group.throughput(Throughput::ElementsAndBytes { elements: (2 * rows * m * k) as u64, bytes });
+        for level in Level::available() {
+            group.bench_function(format!("{rows}x{m}x{k}/{}", level.name()), |b| {
+                b.iter(|| op.run(level, 0, 1, SharedOut::new(&mut y), &mut scratch));
+            });
+        }
+    }
+}
+
+fn selective_scan(c: &mut Criterion) {
+    let mut group = c.benchmark_group("scan");
+    let (e, n) = (1536, 16);
+    for l in [1, 512] {
+        let (u, dt, z) = (values(l * e, -1.0, 1.0), values(l * e, -4.0, 1.0), values(l * e, -1.0, 1.0));
+        let (b, c) = (values(l * n, -1.0, 1.0), values(l * n, -1.0, 1.0));
+        let (a, d) = (values(n * e, -16.0, -0.5), values(e, 0.0, 1.0));
+        let (mut state, mut y) = (vec![0.0; n * e], vec![0.0; l * e]);
+        let mut scratch = vec![0.0; scan::scratch(n)];
+        let op = Scan {
+            rows: Rows::dense(1, l),
+            e,
+            n,
+            groups: 1,
+            softplus: true,
+            u: Input::Apart(Mat { data: &u, ld: e }),
+            dt: Input::Apart(Mat { data: &dt, ld: e }),
+            a: &a,
+            b: Mat { data: &b, ld: n },
+            c: Mat { data: &c, ld: n },
+            d: Some(&d),
+            z: Some(Mat { data: &z, ld: e }),
+            dt_bias: None,
+        };
+        let bytes = (4 * l * (4 * e + 2 * n) + 12 * n * e) as u64;
+        group.throughput(Throughput::ElementsAndBytes { elements: (l * e * n) as u64, bytes });
+        for level in Level::available() {
+            group.bench_function(format!("{l}x{e}x{n}/{}", level.name()), |b| {
+                b.iter(|| op.run(level, 0, 1, SharedOut::new(&mut state), SharedOut::new(&mut y), &mut scratch));
+            });
+        }
+    }
+}
+
+criterion_group!(ops, linear, selective_scan);
+criterion_main!(ops);
