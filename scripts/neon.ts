@@ -35,5 +35,7 @@ await script(() => {
       CARGO_UNSTABLE_BUILD_STD: "std,panic_unwind,test",
     })
   const cargo = installed ? "cargo" : "/usr/bin/cargo"
-  run(cargo, ["test", "--target", triple, "-p", "statespace-simd", "-p", "statespace-ops", ...process.argv.slice(2)], { env })
+  run(cargo, ["test", "--no-fail-fast", "--target", triple, "-p", "statespace-simd", "-p", "statespace-ops", ...process.argv.slice(2)], {
+    env,
+  })
 })

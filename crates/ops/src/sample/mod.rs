@@ -140,13 +140,20 @@ impl Kernel for Measure<'_> {
         if isa.reduce_add(zero) != 0.0 || tail.iter().any(|l| !l.is_finite()) {
             return None;
         }
+        // The largest logit's own term is exactly 1. Left out of the sum, it takes no digits from the others, which are all that a logprob
+        // near 0 is made of.
+        let at = self.0.iter().position(|&l| l == max)?;
         let shift = isa.splat(max);
         let mut sums = [isa.zero(); 4];
-        for (i, l) in body.chunks_exact(I::LANES).enumerate() {
-            sums[i % 4] = isa.add(sums[i % 4], vector::exp(isa, isa.sub(isa.load(l), shift)));
+        let mut rest = 0.0;
+        for part in [&self.0[..at], &self.0[at + 1..]] {
+            let (body, tail) = part.split_at(part.len() / I::LANES * I::LANES);
+            for (i, l) in body.chunks_exact(I::LANES).enumerate() {
+                sums[i % 4] = isa.add(sums[i % 4], vector::exp(isa, isa.sub(isa.load(l), shift)));
+            }
+            rest += tail.iter().map(|&l| f64::from(l - max).exp()).sum::<f64>();
         }
         let sum = isa.reduce_add(isa.add(isa.add(sums[0], sums[1]), isa.add(sums[2], sums[3])));
-        let rest: f64 = tail.iter().map(|&l| f64::from(l - max).exp()).sum();
-        Some(Stats { max, log_sum: (f64::from(sum) + rest).ln() })
+        Some(Stats { max, log_sum: (f64::from(sum) + rest).ln_1p() })
     }
 }
