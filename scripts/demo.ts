@@ -8,7 +8,7 @@ import { root, script } from "./setup.ts"
 await script(() => {
   const cli = join(root, "dist", "cli", "main.js")
   if (!existsSync(cli) || !existsSync(nativeFile)) {
-    process.stderr.write("Building once (about a minute).\n")
+    process.stderr.write("Building once; this takes a minute or three.\n")
     build()
   }
   const args = process.argv.slice(2)
