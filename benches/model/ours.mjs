@@ -2,18 +2,12 @@
 // One measurement of this package through its public API; a fresh process per call.
 //   node ours.mjs FOLDER THREADS   →  one JSON line, the twin of benches/peers/node-llama-cpp.mjs
 import { load } from "statespace"
+import { tokenIds as ids } from "./random.mjs"
 
 const [folder = "", threadText = "2"] = process.argv.slice(2)
 const threads = Number(threadText)
 const prefillTokens = 512
 const decodeTokens = 64
-const ids = (/** @type {number} */ n, /** @type {number} */ seed) => {
-  let s = seed
-  return Array.from({ length: n }, () => {
-    s = (Math.imul(s, 1664525) + 1013904223) >>> 0
-    return 300 + Math.floor((s / 4294967296) * 49000)
-  })
-}
 
 const model = await load(folder, { threads })
 const prefill = []

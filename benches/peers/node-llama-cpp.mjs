@@ -2,18 +2,12 @@
 // One measurement of the opponent through its public API; a fresh process per call, so that cold start and memory mean something.
 //   node node-llama-cpp.mjs MODEL.gguf THREADS   →  one JSON line
 import { getLlama } from "node-llama-cpp"
+import { tokenIds as ids } from "../model/random.mjs"
 
 const [modelPath = "", threadText = "2"] = process.argv.slice(2)
 const threads = Number(threadText)
 const prefillTokens = 512
 const decodeTokens = 64
-const ids = (/** @type {number} */ n, /** @type {number} */ seed) => {
-  let s = seed
-  return Array.from({ length: n }, () => {
-    s = (Math.imul(s, 1664525) + 1013904223) >>> 0
-    return 300 + Math.floor((s / 4294967296) * 49000)
-  })
-}
 
 const llama = await getLlama({ gpu: false, maxThreads: threads, build: "never", logLevel: /** @type {any} */ ("error") })
 const model = await llama.loadModel({ modelPath })

@@ -24,6 +24,13 @@ export interface StepOutput {
   logprobs: Float32Array
 }
 
+/** What is asked of a plan on every call; tracing one takes milliseconds. */
+interface Outline {
+  memory: [string, number][]
+  /** Size of the last axis of each output, in order of the trace. */
+  widths: ReadonlyMap<string, number>
+}
+
 /** What a program takes, in bytes. A session keeps two states: its own and the copy that it can go back to. */
 function memoryOf({ spaces: { temp, state, io } }: Plan): [string, number][] {
   return [
@@ -41,6 +48,7 @@ export class Runner {
   readonly #tensors: TensorTable
   readonly #compute: "f32" | "bf16"
   readonly #programs = new Map<string, Promise<ProgramHandle>>()
+  readonly #outlines = new Map<string, Outline>()
 
   constructor(parts: {
     engine: Engine
@@ -81,15 +89,26 @@ export class Runner {
     return buildProgram(this.model, this.#tensors, { ...spec, compute: this.#compute })
   }
 
+  #outline(spec: ProgramSpec): Outline {
+    const key = JSON.stringify(spec)
+    let outline = this.#outlines.get(key)
+    if (outline === undefined) {
+      const plan = this.#plan(spec)
+      const widths = Object.entries(plan.outputs).map(([name, id]) => [name, plan.buffers[id]?.shape.at(-1) as number] as const)
+      outline = { memory: memoryOf(plan), widths: new Map(widths) }
+      this.#outlines.set(key, outline)
+    }
+    return outline
+  }
+
   /** Whether a program stays within the memory limit. Nothing is loaded. */
   fits(spec: ProgramSpec): boolean {
-    return memoryOf(this.#plan(spec)).reduce((sum, [, bytes]) => sum + bytes, 0) <= this.memoryLimit
+    return this.#outline(spec).memory.reduce((sum, [, bytes]) => sum + bytes, 0) <= this.memoryLimit
   }
 
   /** Size of the last axis of each output, in order of the trace. Nothing is loaded. */
-  outputWidths(spec: ProgramSpec): Map<string, number> {
-    const plan = this.#plan(spec)
-    return new Map(Object.entries(plan.outputs).map(([name, id]) => [name, plan.buffers[id]?.shape.at(-1) as number]))
+  outputWidths(spec: ProgramSpec): ReadonlyMap<string, number> {
+    return this.#outline(spec).widths
   }
 
   /** Throws MemoryLimitError unless the parts fit the limit together. Sizes in bytes. */

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use statespace_simd::SharedOut;
+
 /// The (b, l) rows of a sequence op and how many of them are valid.
 ///
 /// Row `(b, t)` has the flat index `b * l + t`. It is valid when `t < lens[b]`; kernels neither read nor write
@@ -53,6 +55,14 @@ impl Rows<'_> {
 pub fn split(count: usize, part: usize, parts: usize) -> Range<usize> {
     debug_assert!(part < parts, "part {part} of {parts}");
     part * count / parts..(part + 1) * count / parts
+}
+
+/// One part of an op with one output: what its kernel is given.
+pub(crate) struct Part<'a, T, Y = SharedOut<'a>> {
+    pub(crate) op: &'a T,
+    pub(crate) part: usize,
+    pub(crate) parts: usize,
+    pub(crate) y: Y,
 }
 
 /// A read-only matrix whose row `r` starts at `data[r * ld]`.

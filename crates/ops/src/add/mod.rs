@@ -2,7 +2,7 @@
 
 use statespace_simd::{Isa, Kernel, Level, SharedOut};
 
-use crate::rows::{Input, Rows};
+use crate::rows::{Input, Part, Rows};
 
 /// The definition, in f64; all (b, l, d).
 pub fn reference(rows: Rows, d: usize, a: &[f64], c: &[f64], y: &mut [f64]) {
@@ -31,14 +31,7 @@ impl Add<'_> {
     }
 }
 
-struct Part<'a> {
-    op: &'a Add<'a>,
-    part: usize,
-    parts: usize,
-    y: SharedOut<'a>,
-}
-
-impl Kernel for Part<'_> {
+impl Kernel for Part<'_, Add<'_>> {
     type Output = ();
 
     #[inline(always)]

@@ -4,7 +4,7 @@ use half::{bf16, f16};
 use statespace_plan::ops::To;
 use statespace_simd::{Isa, Kernel, Level};
 
-use crate::rows::{Mat, Rows};
+use crate::rows::{Mat, Part, Rows};
 use crate::stored::{Stored, StoredOut};
 
 /// The definition: `x` (b, l, d) holds values of a stored type, `y` (b, l, d) those of type `to`, both widened to f64.
@@ -42,14 +42,7 @@ impl Cast<'_> {
     }
 }
 
-struct Part<'a> {
-    op: &'a Cast<'a>,
-    part: usize,
-    parts: usize,
-    y: StoredOut<'a>,
-}
-
-impl Kernel for Part<'_> {
+impl Kernel for Part<'_, Cast<'_>, StoredOut<'_>> {
     type Output = ();
 
     #[inline(always)]

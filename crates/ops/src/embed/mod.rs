@@ -4,7 +4,7 @@
 
 use statespace_simd::{Isa, Kernel, Level, SharedOut};
 
-use crate::rows::Rows;
+use crate::rows::{Part, Rows};
 use crate::stored::Stored;
 
 /// The definition, in f64: `tokens` (b, l), `weight` (v, d), `y` (b, l, d).
@@ -37,14 +37,7 @@ impl Embed<'_> {
     }
 }
 
-struct Part<'a> {
-    op: &'a Embed<'a>,
-    part: usize,
-    parts: usize,
-    y: SharedOut<'a>,
-}
-
-impl Kernel for Part<'_> {
+impl Kernel for Part<'_, Embed<'_>> {
     type Output = ();
 
     #[inline(always)]

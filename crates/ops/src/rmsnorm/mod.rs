@@ -2,7 +2,7 @@
 
 use statespace_simd::{Isa, Kernel, Level, SharedOut};
 
-use crate::rows::{Input, Mat, Rows};
+use crate::rows::{Input, Mat, Part, Rows};
 
 /// The definition, in f64: `x` (b, l, d), `weight` (d), `y` (b, l, d).
 pub fn reference(rows: Rows, d: usize, x: Mat<f64>, weight: Option<&[f64]>, eps: f64, y: &mut [f64]) {
@@ -37,14 +37,7 @@ impl Rmsnorm<'_> {
     }
 }
 
-struct Part<'a> {
-    op: &'a Rmsnorm<'a>,
-    part: usize,
-    parts: usize,
-    y: SharedOut<'a>,
-}
-
-impl Kernel for Part<'_> {
+impl Kernel for Part<'_, Rmsnorm<'_>> {
     type Output = ();
 
     #[inline(always)]

@@ -3,7 +3,7 @@
 use statespace_simd::{Isa, Kernel, Level, SharedOut, math as vector};
 
 use crate::math;
-use crate::rows::{Input, Mat, Rows};
+use crate::rows::{Input, Mat, Part, Rows};
 
 /// The definition, in f64; both (b, l, d).
 pub fn reference(rows: Rows, d: usize, x: Mat<f64>, y: &mut [f64]) {
@@ -32,14 +32,7 @@ impl Softplus<'_> {
     }
 }
 
-struct Part<'a> {
-    op: &'a Softplus<'a>,
-    part: usize,
-    parts: usize,
-    y: SharedOut<'a>,
-}
-
-impl Kernel for Part<'_> {
+impl Kernel for Part<'_, Softplus<'_>> {
     type Output = ();
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 
 use statespace_simd::{Isa, Kernel, Level, SharedOut};
 
-use crate::rows::{Rows, split};
+use crate::rows::{Part, Rows, split};
 
 /// The definition, in f64: `x` (b, l, d), `acc` (b, d).
 pub fn reference(rows: Rows, d: usize, x: &[f64], acc: &mut [f64]) {
@@ -32,18 +32,11 @@ pub struct SumRows<'a> {
 impl SumRows<'_> {
     /// Adds to this part of `acc` (b, d); parts split its channels.
     pub fn run(&self, level: Level, part: usize, parts: usize, acc: SharedOut) {
-        level.run(Part { op: self, part, parts, acc });
+        level.run(Part { op: self, part, parts, y: acc });
     }
 }
 
-struct Part<'a> {
-    op: &'a SumRows<'a>,
-    part: usize,
-    parts: usize,
-    acc: SharedOut<'a>,
-}
-
-impl Kernel for Part<'_> {
+impl Kernel for Part<'_, SumRows<'_>> {
     type Output = ();
 
     #[inline(always)]
@@ -52,7 +45,7 @@ impl Kernel for Part<'_> {
         let tiles = d.div_ceil(TILE);
         for tile in split(rows.b * tiles, self.part, self.parts) {
             let (b, start) = (tile / tiles, tile % tiles * TILE);
-            let acc = self.acc.slice_mut(b * d + start..b * d + (start + TILE).min(d));
+            let acc = self.y.slice_mut(b * d + start..b * d + (start + TILE).min(d));
             for t in 0..rows.valid(b) {
                 let x = &x[(b * rows.l + t) * d + start..][..acc.len()];
                 for (acc, x) in acc.chunks_mut(I::LANES).zip(x.chunks(I::LANES)) {
