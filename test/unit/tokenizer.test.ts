@@ -169,10 +169,10 @@ describe.each([
     fc.assert(
       fc.property(fc.string({ unit: "grapheme", maxLength: 30 }), (text) => {
         const pieces = streamed(t, t.encode(text))
-        for (const piece of pieces) {
-          expect(piece.isWellFormed?.() ?? encodeURI(piece) !== "").toBe(true)
-          expect(piece).not.toContain("\ufffd")
-        }
+        for (const piece of pieces) expect(piece.isWellFormed?.() ?? encodeURI(piece) !== "").toBe(true)
+        // A character cut in two shows as replacement characters; the text may hold some of its own.
+        const replaced = (part: string): number => part.split("\ufffd").length - 1
+        expect(replaced(pieces.join(""))).toBe(replaced(text))
       }),
     )
   })
