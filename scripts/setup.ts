@@ -1,7 +1,7 @@
 /** What the scripts share: the repository's root, running commands, and bringing tools that a machine lacks. */
 import { type SpawnSyncOptions, spawnSync } from "node:child_process"
-import { existsSync, mkdirSync } from "node:fs"
-import { join } from "node:path"
+import { existsSync, mkdirSync, readdirSync, statSync } from "node:fs"
+import { delimiter, join } from "node:path"
 import { fileURLToPath } from "node:url"
 
 export const root: string = fileURLToPath(new URL("..", import.meta.url))
@@ -48,6 +48,14 @@ export function bin(name: string): string {
   return join(root, "node_modules", ".bin", name)
 }
 
+/** Newest modification below a path, in milliseconds; 0 when there is none. */
+export function newest(path: string): number {
+  if (!existsSync(path)) return 0
+  const stat = statSync(path)
+  if (!stat.isDirectory()) return stat.mtimeMs
+  return Math.max(stat.mtimeMs, ...readdirSync(path).map((name) => newest(join(path, name))))
+}
+
 /**
  * Brings Debian packages: by apt when root, saying so; otherwise returns the sentence that tells the reader what to type. Returns null once
  * they are there.
@@ -66,6 +74,22 @@ export function aptInstall(packages: readonly string[], why: string): string | n
 export function rustMissing(): string | null {
   if (!works("cargo")) return "Rust is missing: install it from https://rustup.rs (version 1.95 or newer), then run this again."
   return works("cc") ? null : aptInstall(["gcc", "libc6-dev"], "Rust needs a C linker")
+}
+
+/** Where Chromium (or Chrome) is: `STATESPACE_CHROMIUM`, else the first known name on the PATH; null when there is none. */
+export function chromiumPath(): string | null {
+  if (process.env.STATESPACE_CHROMIUM) return process.env.STATESPACE_CHROMIUM
+  const folders = (process.env.PATH ?? "").split(delimiter)
+  const names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
+  return names.flatMap((name) => folders.map((folder) => join(folder, name))).find((path) => existsSync(path)) ?? null
+}
+
+/** Null when a browser can be driven here, else one sentence how to get there. */
+export function chromiumMissing(): string | null {
+  if (chromiumPath() !== null) return null
+  const sentence = aptInstall(["chromium"], "The tests in a page need Chromium")
+  if (sentence !== null) return sentence
+  return chromiumPath() === null ? "The tests in a page need Chromium: install it, or set STATESPACE_CHROMIUM to its path" : null
 }
 
 /** The name of this machine's platform package, without the scope. */
