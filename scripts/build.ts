@@ -1,20 +1,12 @@
 /** `npm run build`: brings up to date what is not: declarations from `spec/`, the native module, `dist/`. */
-import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs"
+import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync, statSync } from "node:fs"
 import { join } from "node:path"
-import { bin, locked, platformName, Refusal, root, run, rustMissing, script, targetDir, tsx, work } from "./setup.ts"
+import { bin, locked, newest, platformName, Refusal, root, run, rustMissing, script, targetDir, tsx, work } from "./setup.ts"
 
 const library = { linux: "libstatespace_node.so", darwin: "libstatespace_node.dylib", win32: "statespace_node.dll" }
 
 /** Where the native module of this machine is looked for. */
 export const nativeFile: string = join(root, "npm", platformName(), "statespace.node")
-
-/** Newest modification below a path, in milliseconds; 0 when there is none. */
-function newest(path: string): number {
-  if (!existsSync(path)) return 0
-  const stat = statSync(path)
-  if (!stat.isDirectory()) return stat.mtimeMs
-  return Math.max(stat.mtimeMs, ...readdirSync(path).map((name) => newest(join(path, name))))
-}
 
 /** A running process may have the old file mapped, so the new one takes its name instead of its bytes. */
 function place(from: string, to: string): void {
