@@ -2,10 +2,11 @@
 /** The scan itself, on typed arrays. */
 import type { Engine, ProgramHandle } from "./backend/interface.ts"
 import { checkOptions } from "./options.ts"
+import type { Plan } from "./plan/types.ts"
 import { type BackendName, chooseBackend } from "./run/backends.ts"
-import { asBytes, asFloats, swapped } from "./run/numbers.ts"
-import { buildScanProgram, type ScanSpec } from "./run/programs.ts"
-import { readScan, type ScanData, type ScanSizes, type ScanTensors, type SelectiveScanInput, type SelectiveScanResult } from "./run/scan.ts"
+import { asBytes, asFloats } from "./run/numbers.ts"
+import { readScan, type ScanSizes, type ScanTensors, type SelectiveScanInput, type SelectiveScanResult } from "./run/scan.ts"
+import { buildScanPlans, type ScanSpec } from "./run/scan-programs.ts"
 
 export type { ScanArray, ScanData, SelectiveScanInput, SelectiveScanResult } from "./run/scan.ts"
 export type { NumericArray } from "./run/types.ts"
@@ -21,8 +22,13 @@ export interface SelectiveScanOptions {
 /** Programs that are kept: each holds the memory of its inputs and outputs. */
 const keptPrograms = 8
 
+interface Programs {
+  scan: ProgramHandle
+  enter: ProgramHandle | undefined
+  leave: ProgramHandle
+}
 interface Kept {
-  handle: Promise<ProgramHandle>
+  loaded: Promise<Programs>
   /** Calls that use it now. */
   users: number
 }
@@ -45,35 +51,38 @@ function sharedEngine(backend: BackendName | undefined, threads: number | undefi
   return shared
 }
 
-/** Runs `body` with the program of these sizes; the one used longest ago makes room. */
-async function withProgram<T>(shared: Shared, spec: ScanSpec, body: (engine: Engine, program: ProgramHandle) => Promise<T>): Promise<T> {
+async function loadPrograms(engine: Engine, spec: ScanSpec): Promise<Programs> {
+  const { scan, enter, leave } = buildScanPlans(spec)
+  const load = (plan: Plan): Promise<ProgramHandle> => engine.load(JSON.stringify(plan), null)
+  const handles = await Promise.all([load(scan), load(leave), ...(enter ? [load(enter)] : [])])
+  return { scan: handles[0], leave: handles[1], enter: handles[2] }
+}
+
+/** Runs `body` with the programs of these sizes; those used longest ago make room. */
+async function withPrograms<T>(shared: Shared, spec: ScanSpec, body: (engine: Engine, programs: Programs) => Promise<T>): Promise<T> {
   const { programs } = shared
   const engine = await shared.engine
   const key = JSON.stringify(spec)
-  const kept = programs.get(key) ?? { handle: engine.load(JSON.stringify(buildScanProgram(spec)), null), users: 0 }
+  const kept = programs.get(key) ?? { loaded: loadPrograms(engine, spec), users: 0 }
   programs.delete(key)
   programs.set(key, kept)
   kept.users++
   try {
-    return await body(engine, await kept.handle)
+    return await body(engine, await kept.loaded)
   } catch (error) {
-    programs.delete(key)
+    // What did not load is tried anew; a run that was aborted leaves programs as good as before.
+    await kept.loaded.catch(() => programs.delete(key))
     throw error
   } finally {
     kept.users--
-    for (const [other, { handle, users }] of programs) {
+    for (const [other, { loaded, users }] of programs) {
       if (programs.size <= keptPrograms) break
       if (users > 0) continue
       programs.delete(other)
-      engine.release(await handle)
+      const { scan, enter, leave } = await loaded
+      for (const handle of [scan, enter, leave]) if (handle !== undefined) engine.release(handle)
     }
   }
-}
-
-/** bf16 is the upper half of f32. */
-function widened(data: ScanData): Float32Array {
-  if (data instanceof Float32Array) return data
-  return new Float32Array(Uint32Array.from(data, (bits) => bits << 16).buffer)
 }
 
 /**
@@ -116,10 +125,6 @@ export async function selectiveScan(input: SelectiveScanInput, options: Selectiv
   const stateShape = batched ? [batch, channels, state] : [channels, state]
   const steps = input.layout === "bld" ? [length, channels] : [channels, length]
   const outShape = batched ? [batch, ...steps] : steps
-  if (length === 0) {
-    const start = tensors.initialState === undefined ? new Float32Array(batch * channels * state) : widened(tensors.initialState).slice()
-    return { out: { data: new Float32Array(), shape: outShape }, lastState: { data: start, shape: stateShape } }
-  }
   const { out, lastState } = await runScan(input, sizes, tensors, options)
   return { out: { data: out, shape: outShape }, lastState: { data: lastState, shape: stateShape } }
 }
@@ -131,37 +136,30 @@ async function runScan(
   options: SelectiveScanOptions,
 ): Promise<Record<"out" | "lastState", Float32Array>> {
   const { batch, length, channels, state, groups } = sizes
-  const channelsFirst = input.layout === "bdl"
-  /** [batch, channels, length] to the kernel's [batch, length, channels]. */
-  const steps = (data: ScanData): Float32Array => (channelsFirst ? swapped(widened(data), batch, channels, length) : widened(data))
-  const shared = (data: ScanData): Float32Array => (channelsFirst ? swapped(widened(data), batch, groups * state, length) : widened(data))
+  const given = Object.entries(tensors)
   const spec: ScanSpec = {
-    ...{ b: batch, l: length, e: channels, n: state, groups, softplus: input.deltaSoftplus === true },
-    ...{ D: tensors.D !== undefined, z: tensors.z !== undefined, bias: tensors.deltaBias !== undefined },
+    ...{ b: batch, l: length, e: channels, n: state, groups, softplus: input.deltaSoftplus === true, layout: input.layout },
+    dtypes: Object.fromEntries(given.map(([name, data]) => [name, data instanceof Float32Array ? "f32" : "bf16"])),
   }
-  const { u, delta, A, B, C, D, z, deltaBias, initialState } = tensors as Required<ScanTensors>
-  const inputs: Record<string, Float32Array> = {
-    u: steps(u),
-    dt: steps(delta),
-    A: swapped(widened(A), 1, channels, state),
-    B: shared(B),
-    C: shared(C),
-  }
-  if (spec.D) inputs.D = widened(D)
-  if (spec.z) inputs.z = steps(z)
-  if (spec.bias) inputs.dt_bias = widened(deltaBias)
-  return withProgram(sharedEngine(options.backend, options.threads), spec, async (engine, program) => {
-    const memory = await engine.state(program)
+  return withPrograms(sharedEngine(options.backend, options.threads), spec, async (engine, { scan, enter, leave }) => {
+    const memory = await engine.state(scan)
+    // Each list is queued without a pause: another call with the same sizes uses the same inputs.
+    const queue = async (calls: Promise<unknown>[], ...reads: Promise<Uint8Array>[]): Promise<Uint8Array[]> => {
+      await Promise.all([...calls, ...reads])
+      return Promise.all(reads)
+    }
     try {
-      // Queued without a pause: another call with the same sizes uses the same inputs.
-      const queued: Promise<unknown>[] = Object.entries(inputs).map(([name, values]) => engine.write(program, name, asBytes(values)))
-      if (initialState !== undefined)
-        queued.push(engine.write(memory, "h", asBytes(swapped(widened(initialState), batch, channels, state))))
-      queued.push(engine.run(program, memory, { signal: options.signal }))
-      const reads = [engine.read(program, "y"), engine.read(memory, "h")]
-      await Promise.all([...queued, ...reads])
-      const [y, h] = (await Promise.all(reads)).map((bytes) => asFloats(bytes)) as [Float32Array, Float32Array]
-      return { out: channelsFirst ? swapped(y, batch, length, channels) : y.slice(), lastState: swapped(h, batch, state, channels) }
+      if (enter !== undefined && tensors.initialState !== undefined) {
+        const calls = [engine.write(enter, "initialState", asBytes(tensors.initialState)), engine.run(enter, memory)]
+        const [start] = (await queue(calls, engine.read(enter, "start"))) as [Uint8Array]
+        await engine.write(memory, "h", start)
+      }
+      const calls: Promise<unknown>[] = given
+        .filter(([name]) => name !== "initialState")
+        .map(([name, data]) => engine.write(scan, name, asBytes(data)))
+      calls.push(engine.run(scan, memory, { signal: options.signal }), engine.run(leave, memory))
+      const [y, h] = (await queue(calls, engine.read(scan, "y"), engine.read(leave, "lastState"))) as [Uint8Array, Uint8Array]
+      return { out: asFloats(y), lastState: asFloats(h) }
     } finally {
       engine.release(memory)
     }

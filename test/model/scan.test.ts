@@ -1,7 +1,12 @@
 /** `selectiveScan`, the public op: against the golden case and a plain f64 loop, in both layouts, and everything it refuses. */
 import { describe, expect, test } from "vitest"
+import { loadNative } from "../../ts/backend/native.ts"
 import { OptionError } from "../../ts/errors.ts"
+import { Graph } from "../../ts/graph/graph.ts"
+import { scan } from "../../ts/ops/index.ts"
 import { type SelectiveScanInput, selectiveScan } from "../../ts/ops.ts"
+import { lower } from "../../ts/plan/lower.ts"
+import { asBytes, asFloats } from "../../ts/run/numbers.ts"
 import { golden, relativeError } from "../support/models.ts"
 
 type Nested = number | Nested[]
@@ -161,6 +166,45 @@ describe("against the definition in f64", () => {
     const shared = { layout: "bld" as const, shape: [21, 10], A, deltaSoftplus: true }
     const expected = await selectiveScan({ ...shared, u: wide(halves.u), delta: wide(halves.delta), B: wide(halves.B), C: wide(halves.C) })
     expect(await selectiveScan({ ...shared, ...halves })).toEqual(expected)
+  })
+
+  test.each(["f32", "bf16"] as const)("layouts and types cost no bit: a bare scan node on %s numbers in its own layout", async (type) => {
+    const [b, l, e, n, groups] = [2, 21, 10, 4, 2]
+    const bits = (data: Float32Array): Uint32Array => new Uint32Array(data.slice().buffer)
+    const narrow = (data: Float32Array): Uint16Array => Uint16Array.from(bits(data), (x) => x >>> 16)
+    const wide = (data: Uint16Array): Float32Array => new Float32Array(Uint32Array.from(data, (x) => x << 16).buffer)
+    const arrays = Object.entries(makeCase({ batch: b, length: l, channels: e, state: n, groups }, 4))
+    const given = Object.fromEntries(arrays.map(([name, x]) => [name, type === "bf16" ? narrow(x) : x])) as unknown as Arrays
+    const f32 = Object.fromEntries(arrays.map(([name, x]) => [name, type === "bf16" ? wide(narrow(x)) : x])) as unknown as Arrays
+
+    const graph = new Graph()
+    const input = (name: string, ...shape: number[]) => graph.input(name, "f32", shape)
+    const [u, dt, z] = [input("u", b, l, e), input("delta", b, l, e), input("z", b, l, e)]
+    const [A, B, C] = [input("A", n, e), input("B", b, l, groups * n), input("C", b, l, groups * n)]
+    const [D, dtBias, state] = [input("D", e), input("deltaBias", e), graph.stateBuffer("h", "f32", [b, n, e])]
+    graph.output("y", scan(u, dt, { A, B, C, D, z, dtBias, state, groups, softplus: true }))
+    const engine = await loadNative().open({ threads: 1 })
+    const program = await engine.load(JSON.stringify(lower(graph, "bare")), null)
+    const memory = await engine.state(program)
+    for (const [name, x] of Object.entries({ ...f32, A: swap({ data: f32.A, shape: [e, n] }).data })) {
+      const h = name === "initialState" && swap({ data: x, shape: [b, e, n] }).data
+      await engine.write(h ? memory : program, h ? "h" : name, asBytes(h || x))
+    }
+    await engine.run(program, memory)
+    const y = asFloats(await engine.read(program, "y"))
+    const h = swap({ data: asFloats(await engine.read(memory, "h")), shape: [b, n, e] }).data
+    await engine.dispose()
+
+    const turned = (data: Float32Array, rows: number): Float32Array => swap({ data, shape: [b, l, rows] }).data
+    const shared = { deltaSoftplus: true, ...given }
+    const bld = await selectiveScan({ ...shared, layout: "bld", shape: [b, l, e] })
+    expect(bits(bld.out.data)).toEqual(bits(y))
+    expect(bits(bld.lastState.data)).toEqual(bits(h))
+    const [tu, td, tz] = [turned(given.u, e), turned(given.delta, e), turned(given.z, e)]
+    const [tB, tC] = [turned(given.B, groups * n), turned(given.C, groups * n)]
+    const bdl = await selectiveScan({ ...shared, layout: "bdl", shape: [b, e, l], u: tu, delta: td, z: tz, B: tB, C: tC })
+    expect(bits(bdl.out.data)).toEqual(bits(turned(y, e)))
+    expect(bits(bdl.lastState.data)).toEqual(bits(h))
   })
 
   test("in two halves with the state handed on", async () => {

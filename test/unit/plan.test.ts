@@ -11,7 +11,8 @@ import { add, cast, conv1dSilu, rmsnorm, softplus, sumRows } from "../../ts/ops/
 import { rows } from "../../ts/ops/typing.ts"
 import { lower } from "../../ts/plan/lower.ts"
 import type { Plan, PlanBuffer, PlanNode } from "../../ts/plan/types.ts"
-import { buildProgram, buildScanProgram, type ProgramSpec } from "../../ts/run/programs.ts"
+import { buildProgram, type ProgramSpec } from "../../ts/run/programs.ts"
+import { buildScanPlans } from "../../ts/run/scan-programs.ts"
 import { configs, planOf, planText, specs, tableOf } from "../support/plans.ts"
 
 const golden = (name: string): string => `../golden/plans/${name}.json`
@@ -27,10 +28,22 @@ describe("recorded plans", () => {
     await expect(planText(planOf("odd", { kind: "step", b: 1 }))).toMatchFileSnapshot(golden("step-odd"))
   })
   test("selectiveScan", async () => {
-    const all = buildScanProgram({ b: 2, l: 5, e: 6, n: 4, groups: 2, softplus: true, D: true, z: true, bias: true })
-    await expect(planText(all)).toMatchFileSnapshot(golden("scan"))
-    const least = buildScanProgram({ b: 1, l: 5, e: 6, n: 4, groups: 1, softplus: false, D: false, z: false, bias: false })
-    await expect(planText(least)).toMatchFileSnapshot(golden("scan-least"))
+    const names = ["u", "delta", "A", "B", "C", "D", "z", "deltaBias", "initialState"] as const
+    const dtypes = (...all: (typeof names)[number][]) => Object.fromEntries(all.map((name) => [name, "f32"]))
+    const sizes = { l: 5, e: 6, n: 4 }
+    const all = buildScanPlans({ ...sizes, b: 2, groups: 2, softplus: true, layout: "bld", dtypes: dtypes(...names) })
+    await expect(planText(all.scan)).toMatchFileSnapshot(golden("scan"))
+    expect(ops(all.scan)).toEqual(["transpose", "scan"])
+    expect([all.enter, all.leave].map((plan) => ops(plan as Plan))).toEqual([["transpose"], ["transpose"]])
+    const least = buildScanPlans({ ...sizes, b: 1, groups: 1, softplus: false, layout: "bld", dtypes: dtypes("u", "delta", "A", "B", "C") })
+    await expect(planText(least.scan)).toMatchFileSnapshot(golden("scan-least"))
+    expect(least.enter).toBeUndefined()
+  })
+  test("selectiveScan of bf16 arrays with channels first", async () => {
+    const dtypes = { u: "bf16", delta: "f32", A: "bf16", B: "bf16", C: "f32", D: "bf16" } as const
+    const { scan } = buildScanPlans({ b: 1, l: 5, e: 6, n: 4, groups: 1, softplus: true, layout: "bdl", dtypes })
+    await expect(planText(scan)).toMatchFileSnapshot(golden("scan-turned"))
+    expect(ops(scan).sort()).toEqual([...Array(4).fill("cast"), "scan", ...Array(6).fill("transpose")])
   })
 })
 

@@ -1,7 +1,8 @@
 /** Plans as people see them. After a wanted change: `npx vitest run test/unit/print.test.ts -u`. */
 import { describe, expect, test } from "vitest"
 import { printPlan, short } from "../../ts/plan/print.ts"
-import { buildScanProgram, type ProgramSpec } from "../../ts/run/programs.ts"
+import type { ProgramSpec } from "../../ts/run/programs.ts"
+import { buildScanPlans } from "../../ts/run/scan-programs.ts"
 import { planOf, specs } from "../support/plans.ts"
 
 test.each(["step", "chunk-look"])("%s", async (kind) => {
@@ -9,7 +10,8 @@ test.each(["step", "chunk-look"])("%s", async (kind) => {
 })
 
 test("a plan without temp memory or weights", () => {
-  const text = printPlan(buildScanProgram({ b: 1, l: 5, e: 6, n: 4, groups: 1, softplus: false, D: false, z: false, bias: false }))
+  const { leave } = buildScanPlans({ b: 1, l: 5, e: 6, n: 4, groups: 1, softplus: false, layout: "bld", dtypes: {} })
+  const text = printPlan(leave)
   expect(text).toContain("1 nodes move")
   expect(text).toContain("temp 0B (at least 0B)")
 })

@@ -7,7 +7,7 @@ function words<T>(bytes: Uint8Array, make: new (buffer: ArrayBufferLike, offset:
 }
 export const asFloats = (bytes: Uint8Array): Float32Array => words(bytes, Float32Array)
 export const asInts = (bytes: Uint8Array): Int32Array => words(bytes, Int32Array)
-export const asBytes = (array: Float32Array | Int32Array | Uint32Array): Uint8Array =>
+export const asBytes = (array: Float32Array | Int32Array | Uint32Array | Uint16Array): Uint8Array =>
   new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
 
 /** Without a callback for each number: a state has millions. */

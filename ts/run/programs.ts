@@ -1,11 +1,8 @@
-/**
- * The programs of a language model, as `spec/plan.md` lists them, and the one of `selectiveScan`. The same arguments give the same plan, byte
- * for byte.
- */
+/** The programs of a language model, as `spec/plan.md` lists them. The same arguments give the same plan, byte for byte. */
 import { Graph } from "../graph/graph.ts"
 import { misuse, type Tensor } from "../graph/tensor.ts"
 import type { ForwardContext, LanguageModel, TensorTable } from "../models/family.ts"
-import { cast, linear, linearCrossEntropy, sample, scan, softplus, sumRows } from "../ops/index.ts"
+import { cast, linear, linearCrossEntropy, sample, softplus, sumRows } from "../ops/index.ts"
 import { lower } from "../plan/lower.ts"
 import type { Plan } from "../plan/types.ts"
 
@@ -179,39 +176,4 @@ export function buildProgram(model: LanguageModel, tensors: TensorTable, spec: P
   if (spec.kind === "chunk") builder.chunk(spec)
   else builder.single(spec.kind)
   return lower(builder.graph, programName(model, spec))
-}
-
-/** Sizes and options of a scan: b rows, l steps, e channels, n numbers of state per channel. */
-export interface ScanSpec {
-  b: number
-  l: number
-  e: number
-  n: number
-  groups: number
-  softplus: boolean
-  /** Which optional inputs there are. */
-  D: boolean
-  z: boolean
-  bias: boolean
-}
-
-/** One scan on inputs u, dt, z f32[b, l, e], A f32[n, e], B and C f32[b, l, groups · n], D and dt_bias f32[e]; output y, state h f32[b, n, e]. */
-export function buildScanProgram(spec: ScanSpec): Plan {
-  const { b, l, e, n, groups, softplus } = spec
-  const graph = new Graph()
-  const state = graph.stateBuffer("h", "f32", [b, n, e])
-  const input = (name: string, ...shape: number[]): Tensor => graph.input(name, "f32", shape)
-  const y = graph.at("selectiveScan", () =>
-    scan(input("u", b, l, e), input("dt", b, l, e), {
-      A: input("A", n, e),
-      B: input("B", b, l, groups * n),
-      C: input("C", b, l, groups * n),
-      D: spec.D ? input("D", e) : undefined,
-      z: spec.z ? input("z", b, l, e) : undefined,
-      dtBias: spec.bias ? input("dt_bias", e) : undefined,
-      ...{ state, softplus, groups },
-    }),
-  )
-  graph.output("y", y)
-  return lower(graph, `selectiveScan b${b} l${l} e${e} n${n}`)
 }
