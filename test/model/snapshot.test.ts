@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs"
 import { expect, test } from "vitest"
 import { StateError } from "../../ts/errors.ts"
+import { readCheckpoint } from "../../ts/io/checkpoint.ts"
 import { decodeSafetensors } from "../../ts/io/safetensors.ts"
 import { golden, root } from "../support/models.ts"
 import { openNative } from "../support/native.ts"
@@ -27,6 +28,18 @@ test("what is restored and saved at once is the same file, but for the writer", 
   expect([...after.tensors.keys()]).toEqual([...before.tensors.keys()])
   for (const [name, { data }] of before.tensors) expect(Buffer.compare(data, after.tensors.get(name)!.data), name).toBe(0)
   await model.dispose()
+})
+
+test("a tied checkpoint that also stores its head is the same model", async () => {
+  const checkpoint = await readCheckpoint(`${root}test/golden/families/mamba`)
+  const embedding = checkpoint.tensors.find(({ name }) => name === "backbone.embeddings.weight")!
+  const tensors = [...checkpoint.tensors, { ...embedding, name: "lm_head.weight" }]
+  const model = await openNative("mamba", { checkpoint: { ...checkpoint, tensors } })
+  expect(model.session(bytes).tokens).toBe(expected.tokens)
+  const plain = await openNative("mamba")
+  expect(model.info().parameters).toBe(plain.info().parameters)
+  await model.dispose()
+  await plain.dispose()
 })
 
 test("another model refuses it, naming both", async () => {

@@ -1,6 +1,7 @@
 /** The Mamba family: what its configurations mean, in both layouts, and which are refused. */
 import { readFileSync } from "node:fs"
 import { describe, expect, test } from "vitest"
+import type { TensorSource } from "../../ts/backend/interface.ts"
 import { CheckpointError } from "../../ts/errors.ts"
 import { readCheckpoint } from "../../ts/io/checkpoint.ts"
 import type { LanguageModel } from "../../ts/models/family.ts"
@@ -83,8 +84,9 @@ describe("the layout of transformers", () => {
     expect(tied.headKey(() => true)).toBe("backbone.embeddings.weight")
     expect(own.headKey(() => true)).toBe("lm_head.weight")
     const head = (model: LanguageModel): unknown => model.weights.find(({ key }) => key === "lm_head.weight")
-    expect(head(tied)).toMatchObject({ optional: true })
+    expect(head(tied)).toMatchObject({ optional: true, unused: true })
     expect(head(own)).not.toHaveProperty("optional")
+    expect(head(own)).not.toHaveProperty("unused")
   })
 
   test("the norms take their epsilon from the configuration", () => {
@@ -193,5 +195,16 @@ describe("checkpoints on disk have the tensors that their configuration asks for
     const model = mamba.parse(checkpoint.config)
     const { table } = matchWeights(model, checkpoint)
     expect(table.size).toBe(model.weights.filter(({ optional }) => !optional).length)
+  })
+  test("a head beside a tied embedding is left aside, if it has the head's shape", async () => {
+    const checkpoint = await readCheckpoint(new URL("test/golden/families/mamba", root).pathname)
+    const model = mamba.parse(checkpoint.config)
+    const embedding = checkpoint.tensors.find(({ name }) => name === "backbone.embeddings.weight") as TensorSource
+    const withHead = (shape: number[]) => ({
+      ...checkpoint,
+      tensors: [...checkpoint.tensors, { ...embedding, name: "lm_head.weight", shape }],
+    })
+    expect(matchWeights(model, withHead(embedding.shape))).toEqual(matchWeights(model, checkpoint))
+    expect(() => matchWeights(model, withHead([1, 2]))).toThrow(/lm_head.weight has shape \[1, 2\]/)
   })
 })

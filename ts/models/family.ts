@@ -7,6 +7,8 @@ export interface WeightSpec {
   shape: number[]
   aliases?: string[]
   optional?: boolean
+  /** The model computes without it: one that the checkpoint holds all the same is checked for its shape and left aside. */
+  unused?: boolean
 }
 
 /** One state tensor of a row, in the engine's order of axes. `external` is the same tensor in `spec/state.md`: the two axes swapped. */

@@ -135,7 +135,7 @@ function weightSpecs(config: MambaConfig): WeightSpec[] {
     { key: embeddings, shape: matrix, aliases: ["backbone.embedding.weight"] },
     ...Array.from({ length: numHiddenLayers }, (_, layer) => layerWeights(config, layer)).flat(),
     { key: normF, shape: [hiddenSize] },
-    { key: head, shape: matrix, ...(tieWordEmbeddings && { optional: true }) },
+    { key: head, shape: matrix, ...(tieWordEmbeddings && { optional: true, unused: true }) },
   ]
 }
 

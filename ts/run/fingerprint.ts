@@ -16,8 +16,8 @@ export function canonicalJson(value: unknown): string {
 }
 
 /**
- * Lowercase hex SHA-256 over the config fields that change the computation, then name, shape, dtype and both ends of every weight in order
- * of names; see `spec/state.md`.
+ * Lowercase hex SHA-256 over the config fields that change the computation, then name, shape, dtype and both ends of every weight that the
+ * model uses, in order of names; see `spec/state.md`.
  */
 export function modelFingerprint(model: LanguageModel, source: WeightsSource): string {
   const hash = createHash("sha256").update(canonicalJson(model.fingerprint))

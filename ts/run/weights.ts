@@ -9,7 +9,7 @@ const list = (names: readonly string[]): string =>
   names.length > 8 ? `${names.slice(0, 8).join(", ")} and ${names.length - 8} more` : names.join(", ")
 
 export interface MatchedWeights {
-  /** By canonical name, in the family's order. */
+  /** By canonical name, in the family's order; without what the family does not use. */
   tensors: TensorSource[]
   table: TensorTable
 }
@@ -56,6 +56,7 @@ export function matchWeights(model: LanguageModel, { tensors, unsupported }: Pic
         },
       )
     }
+    if (spec.unused) continue
     matched.push({ ...tensor, name: spec.key })
     table.set(spec.key, { dtype: tensor.dtype as "f32" | "bf16" | "f16", shape: tensor.shape })
   }
