@@ -13,20 +13,27 @@ export function openBrowser(): Promise<Browser> {
   return chromium.launch({ executablePath, headless: true, args: [...flags, ...quiet] })
 }
 
-/** A page, and what it complained about: errors that nobody caught, and console.error. */
 export interface WatchedPage {
   page: Page
+  /** Errors that nobody caught, and the end of the page's process. */
+  errors: string[]
+  /** The same and what the console shows as an error, such as a file that was not found. */
   complaints: string[]
 }
 
 export async function openPage(browser: Browser, url: string): Promise<WatchedPage> {
   const page = await browser.newPage()
+  const errors: string[] = []
   const complaints: string[] = []
-  page.on("pageerror", (error) => complaints.push(error.stack ?? error.message))
+  const note = (text: string): void => {
+    errors.push(text)
+    complaints.push(text)
+  }
+  page.on("pageerror", (error) => note(error.stack ?? error.message))
   page.on("console", (message) => {
     if (message.type() === "error") complaints.push(message.text())
   })
-  page.on("crash", () => complaints.push("the page crashed"))
+  page.on("crash", () => note("The page's process has crashed."))
   await page.goto(url)
-  return { page, complaints }
+  return { page, errors, complaints }
 }

@@ -67,7 +67,8 @@ export interface TestServer {
 const root = fileURLToPath(new URL("../..", import.meta.url))
 
 export async function serve(options: ServerOptions = {}): Promise<TestServer> {
-  const files: TestServer["files"] = new Map()
+  // A page asks for its icon unbidden; without one, every page would have an error in its console.
+  const files: TestServer["files"] = new Map([["/favicon.ico", ""]])
   const faults: TestServer["faults"] = new Map()
   const requests: Seen[] = []
   const server = createServer((request, response) => {
