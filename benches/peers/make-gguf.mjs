@@ -1,10 +1,10 @@
-// @ts-check The random Mamba-1 of benches/model/random.mjs as GGUF v3 with F16 matrices, for llama.cpp. 1-D tensors, A, D and the
-//   convolution stay F32, as its converter does.
-//   node make-gguf.mjs mamba-130m OUT.gguf
+// @ts-check The random Mamba-1 of benches/model/random.mjs as GGUF v3 with f32, f16 or q8_0 matrices, for llama.cpp. 1-D tensors, A, D and
+//   the convolution stay F32, as its converter does; a matrix whose rows are not whole blocks of 32 stays F16 beside q8_0.
+//   node make-gguf.mjs mamba-130m OUT.gguf [f16]
 import { closeSync, openSync, writeSync } from "node:fs"
 import { Random, shapes, tensorsOf } from "../model/random.mjs"
 
-const [name = "mamba-130m", out = "mamba.gguf"] = process.argv.slice(2)
+const [name = "mamba-130m", out = "mamba.gguf", type = "f16"] = process.argv.slice(2)
 const shape = shapes[name]
 if (!shape) throw new Error(`unknown shape ${name}; known: ${Object.keys(shapes).join(", ")}`)
 
@@ -25,6 +25,32 @@ function toF16(x) {
   if (rest > half || (rest === half && h & 1)) h++
   return sign | ((exponent > 0 ? exponent << 10 : 0) + h)
 }
+
+/** Blocks of 32 values: their scale as f16, then a byte each. @param {Float32Array} values */
+function toQ8(values) {
+  const bytes = new Uint8Array((values.length / 32) * 34)
+  const view = new DataView(bytes.buffer)
+  for (let block = 0; block < values.length / 32; block++) {
+    const part = values.subarray(32 * block, 32 * block + 32)
+    const scale = part.reduce((most, x) => Math.max(most, Math.abs(x)), 0) / 127
+    view.setUint16(34 * block, toF16(scale), true)
+    part.forEach((x, i) => {
+      view.setInt8(34 * block + 2 + i, scale === 0 ? 0 : Math.round(x / scale))
+    })
+  }
+  return bytes
+}
+
+/** How a tensor is stored: its number in GGUF, the bytes of `n` values, the bytes themselves.
+ * @typedef {{ id: number, fileType: number, bytes: (n: number) => number, encode: (values: Float32Array) => Uint8Array }} Storage */
+/** @type {Record<string, Storage>} */
+const storages = {
+  f32: { id: 0, fileType: 0, bytes: (n) => 4 * n, encode: (values) => new Uint8Array(values.buffer) },
+  f16: { id: 1, fileType: 1, bytes: (n) => 2 * n, encode: (values) => new Uint8Array(Uint16Array.from(values, toF16).buffer) },
+  q8_0: { id: 8, fileType: 7, bytes: (n) => (n / 32) * 34, encode: toQ8 },
+}
+const { f32: plain, f16, [type]: asked } = /** @type {Record<string, Storage>} */ (storages)
+if (!asked || !plain || !f16) throw new Error(`unknown type ${type}; known: ${Object.keys(storages).join(", ")}`)
 
 /** Growing little-endian byte writer. */
 class Bytes {
@@ -70,14 +96,16 @@ function vocabulary(size) {
   return { tokens, merges: [merge], types: tokens.map((_, i) => (i === size - 1 ? 3 : 1)) }
 }
 
-const specs = tensorsOf(shape).map((t) => ({ ...t, count: t.shape.reduce((a, b) => a * b, 1), half: t.matrix }))
+/** @param {import("../model/random.mjs").TensorSpec} t */
+const storageOf = (t) => (!t.matrix ? plain : asked.id === 8 && /** @type {number} */ (t.shape.at(-1)) % 32 > 0 ? f16 : asked)
+const specs = tensorsOf(shape).map((t) => ({ ...t, count: t.shape.reduce((a, b) => a * b, 1), storage: storageOf(t) }))
 const { tokens, merges, types } = vocabulary(shape.vocab)
 const [U32, F32, BOOL, STR, ARR] = [4, 6, 7, 8, 9]
 /** @type {[string, number, unknown][]} */
 const metadata = [
   ["general.architecture", STR, "mamba"],
   ["general.name", STR, `random ${name}`],
-  ["general.file_type", U32, 1],
+  ["general.file_type", U32, asked.fileType],
   ["general.quantization_version", U32, 2],
   ["mamba.context_length", U32, 2 ** 20],
   ["mamba.embedding_length", U32, shape.hiddenSize],
@@ -128,9 +156,9 @@ for (const s of specs) {
   h.str(s.gguf)
   h.u32(dims.length)
   for (const n of dims) h.u64(n)
-  h.u32(s.half ? 1 : 0)
+  h.u32(s.storage.id)
   h.u64(offset)
-  offset += Math.ceil((s.count * (s.half ? 2 : 4)) / 32) * 32
+  offset += Math.ceil(s.storage.bytes(s.count) / 32) * 32
 }
 const file = openSync(out, "w")
 const pad = (/** @type {number} */ n) => writeSync(file, Buffer.alloc((32 - (n % 32)) % 32))
@@ -145,7 +173,7 @@ for (const s of specs) {
     values.forEach((x, i) => {
       values[i] = -Math.exp(x)
     })
-  const bytes = new Uint8Array((s.half ? Uint16Array.from(values, toF16) : values).buffer)
+  const bytes = s.storage.encode(values)
   for (let at = 0; at < bytes.length; at += 2 ** 28) writeSync(file, bytes, at, Math.min(2 ** 28, bytes.length - at))
   pad(bytes.length)
 }
