@@ -48,12 +48,7 @@ if (!existsSync(join(folder, "generation_config.json"))) writeCheckpoint(shape, 
 const peerFolder = join(root, "benches", "peers")
 const gguf = join(work, `${options.shape}-f16.gguf`)
 if (options.peers) {
-  if (!existsSync(join(peerFolder, "node_modules"))) {
-    execFileSync("npm", ["install", "--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund"], {
-      cwd: peerFolder,
-      stdio: "inherit",
-    })
-  }
+  if (!existsSync(join(peerFolder, "node_modules"))) throw new Error("the peers are not installed: npm run bench -- peers")
   if (!existsSync(gguf)) execFileSync("node", ["make-gguf.mjs", options.shape, gguf], { cwd: peerFolder, stdio: "inherit" })
 }
 execFileSync("cargo", ["build", "--release", "-p", "statespace-bench-kernels", "--bin", "probe"], { cwd: root, stdio: "inherit" })
