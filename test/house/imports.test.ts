@@ -17,6 +17,7 @@ const rooms: Record<string, string[]> = {
   run: ["errors", "options", "types", "graph", "ops", "plan", "backend", "io", "types of models"],
   index: ["errors", "options", "run", "models", "backend", "io", "types"],
   "ops.ts": ["errors", "options", "run", "graph", "ops", "plan", "backend", "types"],
+  worker: ["errors", "backend", "io", "types"],
   cli: ["errors", "options", "types", "index", "run", "plan", "models", "backend", "io"],
 }
 

@@ -15,9 +15,18 @@ export interface TensorSource {
   dtype: DType
   shape: number[]
 }
-/** `files` are paths (native) or bytes; `mmap: false` copies instead of mapping. */
+/**
+ * A file that arrives piece by piece, in order, and is opened once. Its pieces are given away: an engine in another thread takes those that
+ * own their memory instead of copying them.
+ */
+export interface FileStream {
+  /** Length of the whole. */
+  bytes: number
+  open(): AsyncIterable<Uint8Array>
+}
+/** `files` are paths (native only), bytes, or streams (wasm only); `mmap: false` copies instead of mapping. */
 export interface WeightsSource {
-  files: (string | Uint8Array)[]
+  files: (string | Uint8Array | FileStream)[]
   tensors: TensorSource[]
   mmap?: boolean
 }
@@ -26,7 +35,7 @@ export interface EngineOptions {
   /** "cpu" (default) or "reference" (fp64, slow on purpose). */
   executor?: "cpu" | "reference"
   threads?: number
-  /** Force an instruction set: "avx512" | "avx2" | "neon" | "scalar". */
+  /** Force an instruction set: "avx512" | "avx2" | "neon" | "wasm128" | "scalar". */
   isa?: string
   /** "flat": no two buffers share bytes (hunting mode). */
   memory?: "planned" | "flat"
@@ -61,8 +70,14 @@ export interface Backend {
   open(options?: EngineOptions): Promise<Engine>
 }
 
+/** A tokenizer in a thread of its own. */
+export interface AsyncEncoder {
+  encode(text: string): Promise<Int32Array>
+}
+
 export interface Engine {
   info(): EngineInfo
+  /** Bytes are copied before the call returns; streams are read one after the other. */
   weights(source: WeightsSource): Promise<WeightsHandle>
   /** Name of the first tensor (in order of the source) that holds a NaN or an infinity, or null. */
   firstNonFinite(weights: WeightsHandle): Promise<string | null>
@@ -81,6 +96,11 @@ export interface Engine {
   /** `bytes` may be shorter than the buffer: a prefix is written. Copied before the call returns. */
   write(target: ProgramHandle | StateHandle, name: string, bytes: Uint8Array): Promise<void>
   release(handle: WeightsHandle | ProgramHandle | StateHandle): void
+  /**
+   * Offered by an engine with a thread that can do it: the tokenizer of a parsed `tokenizer.json` and `tokenizer_config.json`. Encoding does
+   * not wait for the calls before it.
+   */
+  tokenizer?(json: object, config: object): Promise<AsyncEncoder>
   /** Drains, frees, and makes later calls reject with DisposedError. */
   dispose(): Promise<void>
 }

@@ -37,7 +37,7 @@ class Native implements Engine {
 
   weights({ files, tensors, mmap }: WeightsSource): Promise<WeightsHandle> {
     const buffers: Uint8Array[] = []
-    const places = files.map((file) => (typeof file === "string" ? file : buffers.push(file) - 1))
+    const places = files.map((file) => (typeof file === "string" ? file : buffers.push(file as Uint8Array) - 1))
     return call(() => this.#engine.weights(JSON.stringify({ files: places, tensors, mmap }), buffers)) as Promise<WeightsHandle>
   }
 

@@ -59,8 +59,8 @@ function sentence(text: string): string {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`
 }
 
-/** What a caller gets to see of an error from the native module. */
-export function translate(error: unknown): StatespaceError {
+/** What a caller gets to see of an error from `module`. */
+export function translate(error: unknown, module: string = "the native module"): StatespaceError {
   const refusal = refusalOf(error)
   const row = refusal && rows[refusal.code]
   if (row) return new row.type(row.code, sentence(refusal.message), { fix: row.fix })
@@ -68,5 +68,5 @@ export function translate(error: unknown): StatespaceError {
     const code = refusal.code === "opset" ? "PLAN_OPSET" : "PLAN_INVALID"
     return new PlanError(code, sentence(refusal.message), { fix: oneVersion, issues: refusal.issues })
   }
-  return new DeviceError("DEVICE_FAILED", sentence(`the native module failed: ${(error as Error).message}`), { fix: report, cause: error })
+  return new DeviceError("DEVICE_FAILED", sentence(`${module} failed: ${(error as Error).message}`), { fix: report, cause: error })
 }

@@ -1,0 +1,126 @@
+/** The inside of a Worker: an engine and its tokenizers, or one of another engine's helper threads. `remote.ts` is the outside. */
+import type { FileStream, ProgramHandle, StateHandle } from "../interface.ts"
+import { Direct } from "./direct.ts"
+import type { Instantiate } from "./shell.ts"
+import { Mailbox } from "./streams.ts"
+import { type Call, type FromWorker, packError, type SentFile, type ToWorker } from "./wire.ts"
+
+/** The Worker's own end of the line to the page. */
+export interface Line {
+  post(message: FromWorker, transfer: ArrayBuffer[]): void
+  listen(hear: (message: ToWorker) => void): void
+}
+
+/** What the Worker is made of besides this file. */
+export interface Parts {
+  instantiate: Instantiate
+  /** Ids of a text by the rules of a parsed `tokenizer.json`. */
+  tokenizer(json: object, config: object): { encode(text: string): ArrayLike<number> }
+}
+
+class Host {
+  readonly #line: Line
+  readonly #engine: Direct
+  readonly #parts: Parts
+  readonly #tokenizers: ReturnType<Parts["tokenizer"]>[] = []
+  readonly #streams = new Map<number, Mailbox>()
+  /** Runs under way, and whether a message said that they are to end. */
+  readonly #runs = new Map<number, boolean>()
+
+  constructor(line: Line, engine: Direct, parts: Parts) {
+    this.#line = line
+    this.#engine = engine
+    this.#parts = parts
+  }
+
+  hear(message: ToWorker): void {
+    if ("call" in message) void this.#answer(message.id, message.call)
+    else if ("abort" in message) this.#abort(message.abort)
+    else if ("release" in message) this.#engine.release(message.release as ProgramHandle)
+    else if ("stream" in message) this.#streams.get(message.stream)?.deliver(message.piece)
+  }
+
+  #abort(run: number): void {
+    // It may have ended while the message was under way.
+    if (this.#runs.has(run)) this.#runs.set(run, true)
+  }
+
+  async #answer(id: number, call: Call): Promise<void> {
+    const info = () => (call.verb === "read" || call.verb === "write" || call.verb === "encode" ? undefined : this.#engine.info())
+    try {
+      const value = await this.#do(id, call)
+      const own = value instanceof Uint8Array || value instanceof Int32Array ? [value.buffer as ArrayBuffer] : []
+      this.#line.post({ id, value, info: info() }, own)
+    } catch (error) {
+      this.#line.post({ id, error: packError(error), info: info() }, [])
+    }
+  }
+
+  async #do(id: number, call: Call): Promise<unknown> {
+    const engine = this.#engine
+    switch (call.verb) {
+      case "weights":
+        return this.#weights(call.files, call)
+      case "run": {
+        const { program, state, steps, flag } = call
+        const aborted = (): boolean => (flag ? Atomics.load(flag, 0) !== 0 : this.#runs.get(id) === true)
+        this.#runs.set(id, false)
+        try {
+          return await engine.drive(program as ProgramHandle, state as StateHandle | null, steps, aborted)
+        } finally {
+          this.#runs.delete(id)
+        }
+      }
+      case "tokenizer":
+        return this.#tokenizers.push(this.#parts.tokenizer(call.json, call.config)) - 1
+      case "encode":
+        return Int32Array.from((this.#tokenizers[call.tokenizer] as ReturnType<Parts["tokenizer"]>).encode(call.text))
+      default:
+        return (engine[call.verb] as (...args: unknown[]) => unknown).apply(engine, [...call.args])
+    }
+  }
+
+  async #weights(files: readonly SentFile[], { tensors }: Extract<Call, { verb: "weights" }>): Promise<unknown> {
+    const streams: number[] = []
+    const openable = files.map((file): Uint8Array | FileStream => {
+      if (file instanceof Uint8Array) return file
+      const mailbox = new Mailbox(() => this.#line.post({ taken: file.stream }, []))
+      this.#streams.set(file.stream, mailbox)
+      streams.push(file.stream)
+      return { bytes: file.bytes, open: () => mailbox.open() }
+    })
+    try {
+      return await this.#engine.weights({ files: openable, tensors })
+    } finally {
+      for (const stream of streams) this.#streams.delete(stream)
+    }
+  }
+}
+
+async function help(line: Line, { instantiate }: Parts, message: Extract<ToWorker, { help: object }>): Promise<void> {
+  const { workThread } = await instantiate(message.help, message.memory)
+  line.post({ helps: message.part }, [])
+  workThread?.(message.pool, message.part)
+}
+
+async function open(line: Line, parts: Parts, message: Extract<ToWorker, { open: object }>): Promise<Host> {
+  const shell = await parts.instantiate(message.open)
+  const engine = new Direct(shell, JSON.parse(message.options))
+  line.post({ opened: { info: engine.info(), pool: engine.pool, memory: shell.memory } }, [])
+  return new Host(line, engine, parts)
+}
+
+/** Makes of a Worker what its first message says. */
+export function serve(line: Line, parts: Parts): void {
+  let host: Host | undefined
+  line.listen((message) => {
+    if (host) return host.hear(message)
+    const refuse = (error: unknown): void => line.post({ refused: packError(error) }, [])
+    if ("help" in message) help(line, parts, message).catch(refuse)
+    else if ("open" in message) {
+      open(line, parts, message).then((opened) => {
+        host = opened
+      }, refuse)
+    }
+  })
+}

@@ -1,0 +1,123 @@
+/** The line between an engine's outside and its Workers: who asked what, and what becomes of it when one of them dies. */
+import type { EngineInfo } from "../interface.ts"
+import { crashed, disposed } from "./direct.ts"
+import type { Port } from "./ports.ts"
+import { type Call, type FromWorker, type ToWorker, unpackError } from "./wire.ts"
+
+interface Pending {
+  resolve(value: unknown): void
+  reject(error: unknown): void
+  heard(info: EngineInfo): void
+}
+type Opened = Extract<FromWorker, { opened: object }>["opened"]
+
+export class Link {
+  readonly #port: Port
+  readonly #helpers: Port[] = []
+  readonly #pending = new Map<number, Pending>()
+  readonly #taken = new Map<number, () => void>()
+  /** What waits for the first message of a Worker. */
+  readonly #starting = new Map<Port, Omit<Pending, "heard">>()
+  #count = 0
+  #end: Error | undefined
+
+  constructor(port: Port) {
+    this.#port = port
+    this.#listen(port)
+  }
+
+  #listen(port: Port): void {
+    port.listen(
+      (message) => this.#hear(port, message),
+      (reason, cause) => this.#die(crashed(reason, cause)),
+    )
+  }
+
+  async #first(port: Port, message: ToWorker): Promise<FromWorker> {
+    if (this.#end) throw this.#end
+    port.hold(true)
+    port.post(message, [])
+    try {
+      return (await new Promise<unknown>((resolve, reject) => this.#starting.set(port, { resolve, reject }))) as FromWorker
+    } finally {
+      this.#starting.delete(port)
+      port.hold(false)
+    }
+  }
+
+  /** Opens the engine; what it refuses rejects. */
+  async open(message: Extract<ToWorker, { open: object }>): Promise<Opened> {
+    return ((await this.#first(this.#port, message)) as Extract<FromWorker, { opened: object }>).opened
+  }
+
+  /** Makes another Worker a helper thread of the engine; they live and die together. */
+  async help(port: Port, message: Extract<ToWorker, { help: object }>): Promise<void> {
+    this.#helpers.push(port)
+    this.#listen(port)
+    await this.#first(port, message)
+  }
+
+  nextStream(): number {
+    return this.#count++
+  }
+
+  /** Calls `give` whenever a piece of the stream has reached its place. */
+  onTaken(stream: number, give: (() => void) | undefined): void {
+    if (give) this.#taken.set(stream, give)
+    else this.#taken.delete(stream)
+  }
+
+  post(message: ToWorker, transfer: ArrayBuffer[] = []): void {
+    if (!this.#end) this.#port.post(message, transfer)
+  }
+
+  /** Makes a call. `begun` learns its number when it is on its way. */
+  ask(call: Call, transfer: ArrayBuffer[], heard: Pending["heard"], begun?: (id: number) => void): Promise<unknown> {
+    if (this.#end) return Promise.reject(this.#end)
+    const id = this.#count++
+    return new Promise((resolve, reject) => {
+      this.#port.post({ id, call }, transfer)
+      if (this.#pending.size === 0) this.#port.hold(true)
+      this.#pending.set(id, { resolve, reject, heard })
+      begun?.(id)
+    })
+  }
+
+  #hear(port: Port, message: FromWorker): void {
+    if ("taken" in message) this.#taken.get(message.taken)?.()
+    else if ("refused" in message) this.#starting.get(port)?.reject(unpackError(message.refused))
+    else if ("id" in message) this.#settle(message)
+    else this.#starting.get(port)?.resolve(message)
+  }
+
+  #settle(message: Extract<FromWorker, { id: number }>): void {
+    const pending = this.#pending.get(message.id)
+    this.#pending.delete(message.id)
+    if (this.#pending.size === 0) this.#port.hold(false)
+    if (message.info) pending?.heard(message.info)
+    if ("error" in message) {
+      const error = unpackError(message.error)
+      pending?.reject(error)
+      if (message.error.type === "EngineCrashedError") this.#die(error)
+    } else pending?.resolve(message.value)
+  }
+
+  #die(error: Error): void {
+    if (this.#end) return
+    this.#end = error
+    for (const { reject } of this.#pending.values()) reject(error)
+    for (const { reject } of this.#starting.values()) reject(error)
+    this.#pending.clear()
+    void this.#terminate()
+  }
+
+  async #terminate(): Promise<void> {
+    await Promise.all([this.#port, ...this.#helpers].map((port) => port.terminate()))
+  }
+
+  /** Ends all Workers. */
+  async close(): Promise<void> {
+    this.#die(disposed())
+    await this.#terminate()
+  }
+}
