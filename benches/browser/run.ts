@@ -41,7 +41,7 @@ function prepare(): void {
   const shape = shapes[name]
   if (shape && !existsSync(join(folder, "generation_config.json"))) writeCheckpoint(shape, folder)
   if (types.length > 0 && !existsSync(join(peers, "node_modules"))) {
-    execFileSync("npm", ["ci", "--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund"], { cwd: peers, stdio: "inherit" })
+    execFileSync("npm", ["install", "--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund"], { cwd: peers, stdio: "inherit" })
   }
   for (const type of types) {
     const file = join(work, `${name}-${type}.gguf`)
