@@ -1,4 +1,6 @@
 /** From what callers give (text, ids, streams of either) to checked token ids. */
+import type { AsyncEncoder } from "../backend/interface.ts"
+import { turn } from "../backend/turn.ts"
 import { OptionError } from "../errors.ts"
 import type { FeedInput, Ids, Prompt } from "./types.ts"
 
@@ -11,17 +13,29 @@ export interface Encoder {
   cut(text: string, from: number): number
 }
 
-/** Characters of streamed text that are encoded at once. */
+/** Characters of text that are encoded at once. */
 const sliceLength = 16_384
+/** Text up to here is encoded faster than it is handed to another thread and back. */
+const shortLength = 2048
+
+/** Whether encoding takes so long that it should not hold up the event loop. */
+export function isLongText(prompt: Prompt): prompt is string {
+  return typeof prompt === "string" && prompt.length > shortLength
+}
 
 export class IdReader {
   readonly #vocabSize: number
   readonly #tokenizer: () => Encoder
+  readonly #elsewhere: () => Promise<AsyncEncoder> | undefined
 
-  /** `tokenizer` throws when there is none: ids alone never ask for it. */
-  constructor(vocabSize: number, tokenizer: () => Encoder) {
+  /**
+   * `tokenizer` throws when there is none: ids alone never ask for it. `elsewhere` is the same tokenizer in another thread, where there is one
+   * to spare; otherwise long text is encoded here in slices, between which the event loop has its turn.
+   */
+  constructor(vocabSize: number, tokenizer: () => Encoder, elsewhere: () => Promise<AsyncEncoder> | undefined = () => undefined) {
     this.#vocabSize = vocabSize
     this.#tokenizer = tokenizer
+    this.#elsewhere = elsewhere
   }
 
   check(id: unknown, at: number): number {
@@ -42,6 +56,23 @@ export class IdReader {
     return this.#checked(prompt)
   }
 
+  /** Ids of one prompt, of long text without holding up the event loop. */
+  async read(prompt: Prompt, signal?: AbortSignal): Promise<Int32Array> {
+    if (!isLongText(prompt)) return this.ids(prompt)
+    const parts: Int32Array[] = []
+    for await (const ids of this.#slices([prompt])) {
+      signal?.throwIfAborted()
+      parts.push(ids)
+    }
+    const joined = new Int32Array(parts.reduce((sum, { length }) => sum + length, 0))
+    let at = 0
+    for (const ids of parts) {
+      joined.set(ids, at)
+      at += ids.length
+    }
+    return joined
+  }
+
   /** Checked ids of a stream, in slices of any length. */
   async *stream(input: FeedInput): AsyncGenerator<Int32Array> {
     if (typeof input !== "string" && isIds(input)) yield this.ids(input)
@@ -59,13 +90,24 @@ export class IdReader {
     for await (const part of parts) {
       text += part
       for (let cut = tokenizer.cut(text, from); text.length > from && cut >= 0; cut = tokenizer.cut(text, from)) {
-        yield this.#checked(tokenizer.encode(text.slice(0, cut)))
+        yield* this.#encoded(text.slice(0, cut))
         text = text.slice(cut)
         from = sliceLength
       }
       from = Math.max(sliceLength, text.length - 1)
     }
-    for (const ids of tokenizer.encodeSlices(text)) yield this.#checked(ids)
+    yield* this.#encoded(text)
+  }
+
+  async *#encoded(text: string): AsyncGenerator<Int32Array> {
+    const elsewhere = isLongText(text) ? await this.#elsewhere() : undefined
+    if (elsewhere) yield this.#checked(await elsewhere.encode(text))
+    else {
+      for (const ids of this.#tokenizer().encodeSlices(text)) {
+        yield this.#checked(ids)
+        if (isLongText(text)) await turn()
+      }
+    }
   }
 
   #checked(ids: ArrayLike<number>): Int32Array {

@@ -2,6 +2,7 @@
 import type { StateHandle } from "../backend/interface.ts"
 import { DisposedError, OptionError } from "../errors.ts"
 import { DecodeRow, decode, Generation, markSeen } from "./decode.ts"
+import { isLongText } from "./ids.ts"
 import { chunkLength, type Runner } from "./runner.ts"
 import { randomSeed, resolveSampling } from "./sampling.ts"
 import type { SessionContext } from "./session.ts"
@@ -86,17 +87,32 @@ function idsOf(context: SessionContext, prompt: Prompt): Int32Array {
 export function generateRows<R>(
   context: SessionContext,
   prompts: readonly Prompt[],
-  options: GenerateOptions | undefined,
+  options: GenerateOptions = {},
   whole: (results: Result[]) => R,
 ): Generation<R> {
   const sampling = resolveSampling(options, context.generationConfig)
-  const ids = prompts.map((prompt) => idsOf(context, prompt))
-  const rows = ids.map((row) => {
-    const seen = new Uint8Array(Math.ceil(context.runner.model.vocabRows / 8))
-    for (const id of row) markSeen(seen, id)
-    const seed = sampling.seed ?? (sampling.doSample ? randomSeed() : 0n)
-    const text = new StopText(context.stream(sampling.stop.length > 0), sampling.stop)
-    return new DecodeRow({ pending: row[row.length - 1], fed: row.length - 1, seed, counter: 0n, seen }, text)
-  })
-  return new Generation(run(context, ids, rows, sampling, options ?? {}), () => whole(rows.map((row) => row.result(sampling.doSample))))
+  const { signal, stopOnAbort } = options
+  const texts = prompts.map((prompt) => new StopText(context.stream(sampling.stop.length > 0 || isLongText(prompt)), sampling.stop))
+  const rowsOf = (ids: readonly Int32Array[]): DecodeRow[] =>
+    ids.map((row, i) => {
+      const seen = new Uint8Array(Math.ceil(context.runner.model.vocabRows / 8))
+      for (const id of row) markSeen(seen, id)
+      const seed = sampling.seed ?? (sampling.doSample ? randomSeed() : 0n)
+      const start = { pending: row[row.length - 1], fed: Math.max(0, row.length - 1), seed, counter: 0n, seen }
+      return new DecodeRow(start, texts[i] as StopText)
+    })
+  // Long text is read when the first piece is asked for: until then its rows are empty.
+  const known = prompts.map((prompt) => (isLongText(prompt) ? new Int32Array() : idsOf(context, prompt)))
+  let rows = rowsOf(known)
+  const pieces = async function* (): AsyncGenerator<Piece, void, undefined> {
+    try {
+      const reading = prompts.map((prompt, i) => (isLongText(prompt) ? context.reader.read(prompt, signal) : known[i]))
+      const ids = (await Promise.all(reading)) as Int32Array[]
+      if (prompts.some(isLongText)) rows = rowsOf(ids)
+      yield* run(context, ids, rows, sampling, options)
+    } catch (error) {
+      if (!(signal?.aborted && stopOnAbort) || error !== signal.reason) throw error
+    }
+  }
+  return new Generation(pieces(), () => whole(rows.map((row) => row.result(sampling.doSample))))
 }

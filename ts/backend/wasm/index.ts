@@ -39,7 +39,7 @@ async function inspect(artefact: Artefact): Promise<{ shell: Shell; info: Omit<B
 export async function loadWasm(options: WasmOptions = {}, assets?: WasmAssets): Promise<Backend> {
   const most = options.worker === false || sharingMissing() ? 1 : (options.threads ?? defaultThreads())
   const source = options.wasm ?? assets?.wasm(most > 1)
-  const worker = options.worker ?? assets?.worker
+  const worker = options.worker ?? assets?.worker()
   if (source === undefined) throw unavailable("it was not said where its module lies", wasmFix)
   if (worker === undefined) throw unavailable("it was not said where its Worker lies", workerFix)
   const artefact = await compile(source)

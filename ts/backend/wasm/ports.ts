@@ -52,26 +52,21 @@ function browserPort(worker: BrowserWorker): Port {
 }
 
 /** A Worker must come from the page's own origin; one that imports a script need not. */
-export function importing(url: string | URL): BrowserWorker {
-  const source = new Blob([`import ${JSON.stringify(String(url))}`], { type: "text/javascript" })
+function startForeign(url: URL): BrowserWorker {
+  const source = new Blob([`import ${JSON.stringify(url.href)}`], { type: "text/javascript" })
   const blob = URL.createObjectURL(source)
   // The script is fetched by then, or never.
   setTimeout(() => URL.revokeObjectURL(blob), 60_000)
   return new Worker(blob, { type: "module" })
 }
 
-/** Whether a script lies on another origin than the page. */
-export function isForeign(url: string | URL): boolean {
-  const { location } = globalThis as { location?: { href: string; origin: string } }
-  return location !== undefined && new URL(url, location.href).origin !== location.origin
-}
-
-function startAt(url: string | URL): object {
+function startAt(place: string | URL): object {
   const threads = builtin<typeof import("node:worker_threads")>("node:worker_threads")
   // Flags of this process, such as --input-type, are not for a script of ours.
-  if (threads) return new threads.Worker(typeof url === "string" && /^[a-z]+:/i.test(url) ? new URL(url) : url, { execArgv: [] })
-  const { location } = globalThis as { location?: { href: string } }
-  return isForeign(url) ? importing(new URL(url, location?.href)) : new Worker(url, { type: "module" })
+  if (threads) return new threads.Worker(/^[a-z]{2,}:/i.test(String(place)) ? new URL(place) : place, { execArgv: [] })
+  const { location } = globalThis as unknown as { location: { href: string; origin: string } }
+  const url = new URL(place, location.href)
+  return url.origin === location.origin ? new Worker(url, { type: "module" }) : startForeign(url)
 }
 
 /** Starts the Worker that lies at a place, or that a function makes. */
