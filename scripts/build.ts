@@ -1,6 +1,7 @@
-/** `npm run build`: brings up to date what is not: declarations from `spec/`, the native module, `dist/`. */
+/** `npm run build`: brings up to date what is not: declarations from `spec/`, the native module, `wasm/` where its tools are, `dist/`. */
 import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync, statSync } from "node:fs"
 import { join } from "node:path"
+import { buildWasm } from "./build-wasm.ts"
 import { bin, locked, newest, platformName, Refusal, root, run, rustMissing, script, targetDir, tsx, work } from "./setup.ts"
 
 const library = { linux: "libstatespace_node.so", darwin: "libstatespace_node.dylib", win32: "statespace_node.dll" }
@@ -26,19 +27,27 @@ export function buildNative(profile: "dev" | "release" | "dist", to: string): vo
   place(join(targetDir, profile === "dev" ? "debug" : profile, file), to)
 }
 
+/** Whether what compiles WebAssembly is here already. */
+function wasmTools(): boolean {
+  return ["wasm-pack", "wasm-bindgen"].every((tool) => existsSync(join(root, ".toolchain", "bin", tool)))
+}
+
 export function buildDeclarations(): void {
   tsx("scripts/gen-ops.ts")
   tsx("scripts/gen-errors.ts")
 }
 
+const inputs = ["ts", "tsconfig.json", "package-lock.json", "scripts/bundle.ts", "wasm/engine.js", "wasm/engine-threads.js"]
+
 /** `dist/` is emitted anew as a whole, beside the old one, so that nothing deleted survives and nobody finds half of it. */
 export function buildTypeScript(): void {
   const dist = join(root, "dist")
-  const sources = Math.max(...["ts", "tsconfig.json", "package-lock.json"].map((path) => newest(join(root, path))))
+  const sources = Math.max(...inputs.map((path) => newest(join(root, path))))
   if (existsSync(dist) && statSync(dist).mtimeMs > sources) return
   const fresh = join(work, "dist")
   rmSync(fresh, { recursive: true, force: true })
   run(bin("tsc"), ["-p", "tsconfig.json", "--outDir", fresh])
+  if (existsSync(join(fresh, "worker.js")) && existsSync(join(fresh, "web.js"))) tsx("scripts/bundle.ts", [fresh])
   rmSync(dist, { recursive: true, force: true })
   renameSync(fresh, dist)
 }
@@ -46,6 +55,8 @@ export function buildTypeScript(): void {
 export function build(): void {
   buildDeclarations()
   buildNative("release", nativeFile)
+  // Its tools take minutes to compile, which is for `npm run build:wasm` and `npm test` to do.
+  if (existsSync(join(root, "bindings/wasm")) && wasmTools()) buildWasm(["engine", "engine-threads"])
   buildTypeScript()
 }
 

@@ -23,6 +23,11 @@ export const errorCodes: Readonly<Record<string, ErrorRow>> = {
     meaning: "An argument or option has a value that is not allowed.",
     fix: "Give a value within what the message says.",
   },
+  OPTION_REQUIRED: {
+    class: "OptionError",
+    meaning: "Something that this entry of the package cannot find by itself was not given.",
+    fix: "Give the option or argument that the message names.",
+  },
   OPTION_CONFLICT: { class: "OptionError", meaning: "Two options contradict each other.", fix: "Leave one of the two out." },
   PROMPT_INVALID: {
     class: "OptionError",

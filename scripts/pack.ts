@@ -1,13 +1,17 @@
-/** Stages and packs what a release publishes: the package, and this machine's platform package. Prints the two tarballs as JSON. */
+/**
+ * `npm run pack [FOLDER]`: stages and packs what a release publishes, the package and this machine's platform package, into an emptied folder.
+ * Prints the two tarballs as JSON.
+ */
 import { spawnSync } from "node:child_process"
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { join, resolve } from "node:path"
 import { build as bundle } from "esbuild"
 import { buildDeclarations, buildNative, buildTypeScript } from "./build.ts"
+import { buildWasm, wasmMissing } from "./build-wasm.ts"
 import { platformName, Refusal, root, script, work } from "./setup.ts"
 
 const licenses = ["LICENSE", "LICENSE-MIT", "LICENSE-APACHE"]
-const staging = join(work, "pack")
+const staging = resolve(process.argv[2] ?? join(work, "pack"))
 
 interface Manifest {
   version: string
@@ -21,7 +25,7 @@ function manifest(path: string): Manifest {
 
 function stage(name: string, fields: object, files: readonly string[], from: string = root): string {
   const folder = join(staging, name)
-  for (const file of files) cpSync(join(from, file), join(folder, file), { recursive: true })
+  for (const file of files.filter((file) => existsSync(join(from, file)))) cpSync(join(from, file), join(folder, file), { recursive: true })
   writeFileSync(join(folder, "package.json"), `${JSON.stringify(fields, null, 2)}\n`)
   return folder
 }
@@ -81,6 +85,9 @@ await script(async () => {
   rmSync(staging, { recursive: true, force: true })
   mkdirSync(staging, { recursive: true })
   buildDeclarations()
+  const missing = wasmMissing()
+  if (missing) process.stderr.write(`Packed without WebAssembly, so not for a release. ${missing}\n`)
+  else buildWasm(["engine", "engine-threads"])
   buildTypeScript()
   const tarballs = { main: pack(await stageMain()), platform: pack(stagePlatform()) }
   process.stdout.write(`${JSON.stringify(tarballs)}\n`)

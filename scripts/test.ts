@@ -1,13 +1,14 @@
 /**
  * `npm test`: every level from cheap to dear, ending with the line `N passed, N failed, N skipped`. `npm test -- NAME` runs the test files
  * and tests of that name, and the Rust tests of that op or crate, against a development build. A level whose needs are missing is skipped
- * with its reason; `STATESPACE_REQUIRE=rust,native` makes that a failure.
+ * with its reason; `STATESPACE_REQUIRE=rust,native,wasm,chromium,packaging` makes that a failure.
  */
 import { type SpawnSyncOptions, spawn, spawnSync } from "node:child_process"
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { build, buildDeclarations, buildNative, buildTypeScript, nativeFile } from "./build.ts"
-import { bin, locked, Refusal, root, rustMissing, script, work } from "./setup.ts"
+import { buildWasm, wasmMissing } from "./build-wasm.ts"
+import { bin, chromiumMissing, locked, Refusal, root, rustMissing, script, work } from "./setup.ts"
 import type { Tally } from "./test-reporter.ts"
 
 const total: Tally = { passed: 0, failed: 0, skipped: [] }
@@ -74,18 +75,48 @@ async function rust(args: readonly string[]): Promise<void> {
   total.failed += status !== 0 && failed === 0 ? 1 : failed
 }
 
-async function everything(): Promise<void> {
-  vitest("house", ["test/house"])
+/** Null when there is a fresh native module to test, else why not. */
+function nativeBuilt(): string | null {
   const missing = rustMissing()
   title("build")
   const built = attempt(missing && existsSync(nativeFile) ? buildTypeScript : missing ? () => {} : build)
+  return built && existsSync(nativeFile) ? null : (missing ?? "the native module could not be built")
+}
+
+/** Null when there is fresh WebAssembly to test, else why not. */
+function wasmBuilt(): string | null {
+  title("build wasm")
+  const missing = wasmMissing()
+  if (missing) return missing
+  const built = attempt(() => {
+    buildWasm()
+    buildTypeScript()
+  })
+  return built ? null : "WebAssembly could not be built"
+}
+
+async function everything(): Promise<void> {
+  vitest("house", ["test/house"])
+  const native = nativeBuilt()
+  const missing = rustMissing()
   if (missing) skip("rust", missing)
   else await rust(["--workspace"])
   vitest("unit", ["test/unit"])
-  const absent = built && existsSync(nativeFile) ? null : (missing ?? "the native module could not be built")
-  if (absent) return skip("native", absent)
-  vitest("native", ["test/model"])
-  vitest("packaging", ["test/packaging"])
+  if (native) skip("native", native)
+  else vitest("native", ["test/model"])
+
+  const wasm = wasmBuilt()
+  if (wasm) skip("wasm", wasm)
+  else vitest("wasm", ["test/model", "test/wasm"], { STATESPACE_TEST_BACKEND: "wasm" })
+  const page = wasm ?? chromiumMissing()
+  if (page) skip("chromium", page)
+  else vitest("chromium", ["test/browser"])
+
+  if (native) skip("packaging", native)
+  else vitest("packaging", ["test/packaging/package.test.ts"])
+  const pages = native ?? page
+  if (pages) skip("packaging", `of pages: ${pages}`)
+  else vitest("packaging of pages", ["test/packaging/pages.test.ts"])
 }
 
 async function named(name: string): Promise<void> {
@@ -95,7 +126,9 @@ async function named(name: string): Promise<void> {
   const files = readdirSync(join(root, "test"), { recursive: true, encoding: "utf8" }).filter(
     (file) => file.endsWith(".test.ts") && file.includes(name),
   )
-  if (files.length > 0) vitest(files.join(" "), files, env)
+  const wasm = files.some((file) => /^(browser|wasm)\b|pages/.test(file)) ? wasmBuilt() : null
+  if (wasm) skip("wasm", wasm)
+  else if (files.length > 0) vitest(files.join(" "), files, env)
   // An op's tests are the suites of its crate, which take seconds for all ops.
   const crate = existsSync(join(root, "crates", "ops", "src", name)) ? "ops" : existsSync(join(root, "crates", name)) ? name : null
   if (crate) await rust(["-p", `statespace-${crate}`])

@@ -52,6 +52,8 @@ export interface Seen {
   path: string
   range: string | undefined
   status: number
+  /** Bytes of the body as they went over the wire. */
+  bytes: number
 }
 
 export interface TestServer {
@@ -73,9 +75,13 @@ export async function serve(options: ServerOptions = {}): Promise<TestServer> {
   const requests: Seen[] = []
   const server = createServer((request, response) => {
     const path = decodeURIComponent(new URL(request.url ?? "/", "http://localhost").pathname)
-    response.on("close", () => {
-      requests.push({ method: request.method ?? "GET", path, range: request.headers.range, status: response.statusCode })
-    })
+    const seen: Seen = { method: request.method ?? "GET", path, range: request.headers.range, status: 0, bytes: 0 }
+    const write = response.write.bind(response) as (chunk: Uint8Array, ...more: unknown[]) => boolean
+    response.write = (chunk: Uint8Array, ...more: unknown[]) => {
+      seen.bytes += chunk.length
+      return write(chunk, ...more)
+    }
+    response.on("close", () => requests.push({ ...seen, status: response.statusCode }))
     answer(request, response, path, { options, files, fault: faults.get(path) ?? {} }).catch(() => response.destroy())
   })
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))

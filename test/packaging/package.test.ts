@@ -1,45 +1,24 @@
 /** What users get: the packed packages in an empty project, without Rust, without scripts. */
-import { type SpawnSyncReturns, spawnSync } from "node:child_process"
-import { cpSync, existsSync, lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { cpSync, lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { delimiter, dirname, join } from "node:path"
-import { fileURLToPath } from "node:url"
+import { dirname, join } from "node:path"
 import { afterAll, beforeAll, expect, test } from "vitest"
+import { bin, install, pack, root, succeed as succeedIn, type Tarballs } from "./project.ts"
 
-const root = fileURLToPath(new URL("../..", import.meta.url))
-const bin = (name: string): string => join(root, "node_modules", ".bin", name)
 const example = /```js\n([\s\S]*?)```/.exec(readFileSync(join(root, "README.md"), "utf8"))?.[1] as string
 
-let tarballs: { main: string; platform: string }
+let tarballs: Tarballs
 let project: string
 
-/** A user's environment: Node, and neither Rust nor anything that points into this repository. */
-function user(command: string, args: string[], cwd: string = project): SpawnSyncReturns<string> {
-  const path = [
-    dirname(process.execPath),
-    ...(process.env.PATH ?? "").split(delimiter).filter((folder) => !existsSync(join(folder, "cargo")) && !folder.includes("node_modules")),
-  ]
-  const kept = Object.entries(process.env).filter(([name]) => !/^(STATESPACE_|npm_|NODE_|VITEST)/.test(name))
-  return spawnSync(command, args, { cwd, encoding: "utf8", input: "", env: { ...Object.fromEntries(kept), PATH: path.join(delimiter) } })
-}
-
-function succeed(command: string, args: string[], cwd?: string): string {
-  const { status, stdout, stderr } = user(command, args, cwd)
-  expect(status, `${command} ${args.join(" ")}\n${stdout}${stderr}`).toBe(0)
-  return stdout
-}
+const succeed = (command: string, args: string[], cwd: string = project): string => succeedIn(command, args, cwd)
 
 function write(name: string, text: string): void {
   writeFileSync(join(project, name), text)
 }
 
 beforeAll(() => {
-  const { status, stdout, stderr } = spawnSync(process.execPath, ["--import", "tsx", "scripts/pack.ts"], { cwd: root, encoding: "utf8" })
-  if (status !== 0) throw new Error(stderr)
-  tarballs = JSON.parse(stdout)
-  project = mkdtempSync(join(tmpdir(), "statespace-project-"))
-  write("package.json", JSON.stringify({ private: true, type: "module" }))
-  succeed("npm", ["install", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund", tarballs.main, tarballs.platform])
+  tarballs = pack()
+  project = install("node-esm", tarballs)
 }, 900_000)
 afterAll(() => rmSync(project, { recursive: true, force: true }))
 

@@ -1,0 +1,11 @@
+const place = new URLSearchParams(location.search).get("from")
+const before = Object.getOwnPropertyNames(globalThis)
+const { load } = await import(`${place}/dist/browser.js`)
+const { tiny } = await import(`${place}/dist/tiny.js`)
+const model = await load(tiny)
+const { text } = await model.complete("The compiler will", { maxNewTokens: 32 })
+await model.dispose()
+document.body.dataset.added = Object.getOwnPropertyNames(globalThis)
+  .filter((name) => !before.includes(name))
+  .join(" ")
+document.querySelector("output").textContent = text

@@ -1,0 +1,10 @@
+import { load } from "statespace"
+import { tiny } from "statespace/tiny"
+
+const model = await load(tiny, {
+  wasm: new URL("engine.wasm", import.meta.url),
+  worker: new URL("statespace-worker.js", import.meta.url),
+})
+const { text } = await model.complete("The compiler will", { maxNewTokens: 32 })
+await model.dispose()
+document.querySelector("output").textContent = text
