@@ -68,7 +68,12 @@ impl Case {
         for (name, buffer) in buffers("inputs") {
             let count = shape(&buffer).iter().product();
             let ints = (0..count).map(|_| random.below(ids) as i32).collect::<Vec<_>>();
-            case.inputs.insert(name, if buffer["dtype"] == "i32" { i32s(&ints) } else { f32s(&random.floats(count, 1.0)) });
+            let bytes = match buffer["dtype"].as_str().unwrap() {
+                "i32" => i32s(&ints),
+                "bf16" => random.floats(count, 1.0).into_iter().flat_map(|x| bf16::from_f32(x).to_le_bytes()).collect(),
+                _ => f32s(&random.floats(count, 1.0)),
+            };
+            case.inputs.insert(name, bytes);
         }
         for (name, buffer) in buffers("state") {
             let shape = shape(&buffer);
