@@ -6,6 +6,7 @@ const checks: [name: string, body: () => void][] = [
   ["generated list of errors", () => tsx("scripts/gen-errors.ts", ["--check"])],
   ["biome", () => run(bin("biome"), ["check", "--error-on-warnings"])],
   ["types", () => run(bin("tsc"), ["-p", "tsconfig.check.json"])],
+  ["types of the playground", () => run(bin("tsc"), ["-p", "examples/playground"])],
   ["cargo fmt", () => run("cargo", ["fmt", "--all", "--check"])],
   ["clippy", () => run("cargo", ["clippy", ...locked, "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])],
   ["house", () => run(bin("vitest"), ["run", "test/house"])],

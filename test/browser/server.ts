@@ -31,6 +31,8 @@ export interface ServerOptions {
   cors?: boolean
   /** Compress text and wasm where the client accepts it. */
   gzip?: boolean
+  /** Any free one by default. */
+  port?: number
 }
 
 /** What goes wrong with a path. */
@@ -84,7 +86,7 @@ export async function serve(options: ServerOptions = {}): Promise<TestServer> {
     response.on("close", () => requests.push({ ...seen, status: response.statusCode }))
     answer(request, response, path, { options, files, fault: faults.get(path) ?? {} }).catch(() => response.destroy())
   })
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+  await new Promise<void>((resolve, reject) => server.once("error", reject).listen(options.port ?? 0, "127.0.0.1", resolve))
   return {
     origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     files,
