@@ -38,14 +38,23 @@ function surface(entry: string): string {
   return texts.join("\n")
 }
 
-for (const entry of ["index", "ops", "backend/interface"]) {
+for (const entry of ["index", "ops", "slim", "tiny", "backend/interface"]) {
   test(`declarations of ${entry}`, async () => {
     await expect(surface(`${entry}.d.ts`)).toMatchFileSnapshot(`__snapshots__/${entry.replace("/", "-")}.d.ts.snap`)
   })
 }
 
+test("entries of browsers have the types of those of Node", () => {
+  const declared = (entry: string): string[] => {
+    const code = readFileSync(join(out, `${entry}.d.ts`), "utf8").replace(/\/\*\*[\s\S]*?\*\//g, "")
+    return code.split("\n").filter((line) => line.startsWith("export"))
+  }
+  expect(declared("web")).toEqual(declared("index"))
+  expect(declared("ops-web")).toEqual(declared("ops"))
+})
+
 test("entries name the library that AsyncDisposable comes from", () => {
-  for (const entry of ["index", "ops"]) {
+  for (const entry of ["index", "web", "slim", "ops", "ops-web"]) {
     expect(readFileSync(join(out, `${entry}.d.ts`), "utf8")).toMatch(/^\/\/\/ <reference lib="esnext\.disposable" preserve="true" \/>/)
   }
 })

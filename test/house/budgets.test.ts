@@ -16,9 +16,15 @@ test("the wasm backend stays within 900 lines", () => {
   expect(total(ts("backend/wasm"))).toBeLessThanOrEqual(900)
 })
 
-test("the rest of ts stays within 4300 lines", () => {
-  const counted = new Set(ts("graph", "ops", "plan", "cli", "backend/wasm"))
-  expect(total(files("ts", ".ts").filter((path) => !counted.has(path)))).toBeLessThanOrEqual(4300)
+// What a page needs that Node has by itself: files over the network, a cache that checks what it gives back.
+test("what differs between Node and browsers stays within 700 lines", () => {
+  expect(total(ts("io/web", "platform"))).toBeLessThanOrEqual(700)
+})
+
+// 4300 until checkpoints came from addresses, files and memory as well as from paths, and the scan's engine from either platform.
+test("the rest of ts stays within 5200 lines", () => {
+  const counted = new Set(ts("graph", "ops", "plan", "cli", "backend/wasm", "io/web", "platform"))
+  expect(total(files("ts", ".ts").filter((path) => !counted.has(path)))).toBeLessThanOrEqual(5200)
 })
 
 test("the CLI stays within 1000 lines", () => {

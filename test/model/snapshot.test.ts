@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs"
 import { expect, test } from "vitest"
 import { StateError } from "../../ts/errors.ts"
-import { readCheckpoint } from "../../ts/io/checkpoint.ts"
+import { readCheckpoint } from "../../ts/io/file.ts"
 import { decodeSafetensors } from "../../ts/io/safetensors.ts"
 import { golden, root } from "../support/models.ts"
 import { openNative } from "../support/native.ts"

@@ -1,6 +1,6 @@
 /** Models for tests on the native engine. */
 import { loadNative } from "../../ts/backend/native.ts"
-import { readCheckpoint } from "../../ts/io/checkpoint.ts"
+import { readCheckpoint } from "../../ts/io/file.ts"
 import { families } from "../../ts/models/index.ts"
 import { type Model, openModel } from "../../ts/run/model.ts"
 import { openFamily, root } from "./models.ts"

@@ -1,7 +1,7 @@
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import { CheckpointError } from "../../ts/errors.ts"
-import { type ByteSource, decodeSafetensors, encodeSafetensors, readTable, type TensorData } from "../../ts/io/safetensors.ts"
+import { decodeSafetensors, encodeSafetensors, readTable, type TensorData } from "../../ts/io/safetensors.ts"
 
 const utf8 = new TextEncoder()
 
@@ -14,15 +14,9 @@ function file(header: string | Uint8Array, bytes = 0, length?: bigint): Uint8Arr
   return out
 }
 
-function source(bytes: Uint8Array): ByteSource {
-  return {
-    name: "x.safetensors",
-    size: bytes.length,
-    async read(offset, length) {
-      if (offset < 0 || length < 0 || offset + length > bytes.length) throw new Error(`read outside the file: ${offset} + ${length}`)
-      return bytes.slice(offset, offset + length)
-    },
-  }
+/** As from a server that does or does not say how long the file is. */
+function source(bytes: Uint8Array, told = true): Parameters<typeof readTable>[0] {
+  return { name: "x.safetensors", bytes: told ? bytes.length : undefined, head: async (length) => bytes.slice(0, length) }
 }
 
 const entry = (dtype: string, shape: unknown, begin: unknown, end: unknown): string =>
@@ -49,6 +43,8 @@ describe("safetensors tables", () => {
     const table = await readTable(source(file(header, 11)))
     const base = 8 + header.length
     expect(table.metadata).toEqual({ format: "pt" })
+    expect(table.bytes).toBe(base + 11)
+    expect(await readTable(source(file(header, 11), false))).toEqual(table)
     expect(table.tensors).toEqual([
       { name: "a", dtype: "U8", shape: [3], offset: base, bytes: 3 },
       { name: "none", dtype: "F32", shape: [0, 5], offset: base + 3, bytes: 0 },
@@ -119,10 +115,10 @@ describe("safetensors tables", () => {
   })
 
   it("passes on what the source reports while reading", async () => {
-    const broken: ByteSource = {
+    const broken = {
       name: "x",
-      size: 100,
-      read: () => Promise.reject(new CheckpointError("CHECKPOINT_READ", "gone.", { fix: "f" })),
+      bytes: 100,
+      head: () => Promise.reject(new CheckpointError("CHECKPOINT_READ", "gone.", { fix: "f" })),
     }
     await expect(readTable(broken)).rejects.toMatchObject({ code: "CHECKPOINT_READ" })
   })

@@ -60,7 +60,9 @@ describe("places on this machine", () => {
     const built = (await import(/* @vite-ignore */ pathToFileURL(join(folder, "dist/io/source.ts")).href)) as {
       openCheckpoint: typeof openCheckpoint
     }
-    expect((await built.openCheckpoint()).files).toEqual([join(folder, "models/rustbook-mamba1-2.8m/model.safetensors")])
+    expect((await built.openCheckpoint()).files.map(({ path }) => path)).toEqual([
+      join(folder, "models/rustbook-mamba1-2.8m/model.safetensors"),
+    ])
   })
 
   it("takes a folder, a file, a file URL and a relative path as the same checkpoint", async () => {
@@ -68,7 +70,7 @@ describe("places on this machine", () => {
     const all = [golden, file, pathToFileURL(golden), pathToFileURL(file).href, relative(process.cwd(), golden)]
     for (const source of all) {
       const checkpoint = await openCheckpoint(source)
-      expect(checkpoint.files).toEqual([file])
+      expect(checkpoint.files.map(({ path }) => path)).toEqual([file])
       expect(checkpoint.config.hidden_size).toBe(48)
       expect(checkpoint.tokenizer).toBeUndefined()
       expect(checkpoint.tokenizerMissing).toMatch(/no tokenizer\.json/)
@@ -220,7 +222,7 @@ describe("sharded checkpoints", () => {
   it("gives every tensor with its file", async () => {
     await shards({ b: two, a: one })
     const { files, tensors } = await openCheckpoint(folder)
-    expect(files).toEqual([join(folder, one), join(folder, two)])
+    expect(files.map(({ path }) => path)).toEqual([join(folder, one), join(folder, two)])
     expect(tensors.map(({ name, file, shape }) => [name, file, shape])).toEqual([
       ["a", 0, [2]],
       ["b", 1, [3]],

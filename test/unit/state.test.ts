@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest"
 import { StateError } from "../../ts/errors.ts"
 import { decodeSafetensors, encodeSafetensors, type TensorData } from "../../ts/io/safetensors.ts"
 import type { LanguageModel } from "../../ts/models/family.ts"
-import { modelFingerprint } from "../../ts/run/fingerprint.ts"
+import { Edges, modelFingerprint } from "../../ts/run/fingerprint.ts"
 import { readSnapshot, type Snapshot, writeSnapshot } from "../../ts/run/state.ts"
 
 const model = {
@@ -134,24 +134,37 @@ describe("the fingerprint", () => {
     ],
   })
   const changedAt = (at: number): Uint8Array => weights.map((byte, i) => (i === at ? byte ^ 1 : byte))
-  const own = modelFingerprint(model, source(weights))
+  const fingerprint = ({ files, tensors }: ReturnType<typeof source>, of: LanguageModel = model): string =>
+    modelFingerprint(of, tensors, (file, offset, length) => (files[file] as Uint8Array).subarray(offset, offset + length))
+  const own = fingerprint(source(weights))
 
   test("is that of the same weights in another order", () => {
     expect(own).toMatch(/^[0-9a-f]{64}$/)
     const { files, tensors } = source(weights)
-    expect(modelFingerprint(model, { files, tensors: [...tensors].reverse() })).toBe(own)
+    expect(fingerprint({ files, tensors: [...tensors].reverse() })).toBe(own)
   })
   test("changes with either end of a tensor, its name, and the configuration", () => {
     const others = [
-      modelFingerprint(model, source(changedAt(0))),
-      modelFingerprint(model, source(changedAt(8999))),
-      modelFingerprint(model, source(changedAt(9500))),
-      modelFingerprint(model, source(weights, "c")),
-      modelFingerprint({ ...model, fingerprint: { layers: 1, expand: 3 } } as LanguageModel, source(weights)),
+      fingerprint(source(changedAt(0))),
+      fingerprint(source(changedAt(8999))),
+      fingerprint(source(changedAt(9500))),
+      fingerprint(source(weights, "c")),
+      fingerprint(source(weights), { ...model, fingerprint: { layers: 1, expand: 3 } } as LanguageModel),
     ]
     expect(new Set([own, ...others]).size).toBe(6)
   })
+  test.each([1, 7, 4096, 5000, 10_000])("is the same of a file that streams by in pieces of %i bytes", async (size) => {
+    const { tensors } = source(weights)
+    const edges = new Edges(tensors)
+    async function* pieces(): AsyncGenerator<Uint8Array> {
+      for (let at = 0; at < weights.length; at += size) yield weights.subarray(at, at + size)
+    }
+    let count = 0
+    for await (const piece of edges.through(pieces())) count += piece.length
+    expect(count).toBe(weights.length)
+    expect(modelFingerprint(model, tensors, (_file, offset, length) => edges.read(offset, length))).toBe(own)
+  })
   test("does not read the middle of a large tensor", () => {
-    expect(modelFingerprint(model, source(changedAt(4500)))).toBe(own)
+    expect(fingerprint(source(changedAt(4500)))).toBe(own)
   })
 })

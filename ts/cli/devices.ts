@@ -15,9 +15,13 @@ async function run(terminal: Terminal, _flags: Flags): Promise<void> {
     return
   }
   terminal.table(
-    backends.map(({ name, available, reason, isas, cores }) => [
-      name,
-      available ? `${cores} cores, ${isas?.join(", ")}${name === auto ? "; taken by auto" : ""}` : (reason ?? "not available"),
-    ]),
+    backends.map(({ name, available, reason, note, isas, cores }) => {
+      const parts = [
+        isas === undefined ? undefined : `${cores} cores, ${isas.join(", ")}`,
+        note,
+        name === auto ? "taken by auto" : undefined,
+      ]
+      return [name, available ? parts.filter(Boolean).join("; ") : (reason ?? "not available")]
+    }),
   )
 }

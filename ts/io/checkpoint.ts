@@ -1,68 +1,35 @@
 /**
- * A checkpoint folder on this machine, read as data: configurations, tensor table, tokenizer. Nothing in it is executed, and weights stay
- * in their files.
+ * A checkpoint, read as data from a folder wherever that lies: configurations, tensor table, tokenizer. Nothing in it is executed, and
+ * weights stay where they are.
  */
-import { readdir, readFile, stat } from "node:fs/promises"
-import { basename, dirname, join, resolve } from "node:path"
 import type { TensorSource } from "../backend/interface.ts"
 import { CheckpointError, TokenizerError } from "../errors.ts"
-import { withFile } from "./file.ts"
 import { parseLenientJson } from "./json.ts"
 import { engineDtype, readTable, type StoredTensor } from "./safetensors.ts"
 import { Tokenizer } from "./tokenizer.ts"
+import type { Checkpoint, CheckpointFile, Folder, UnsupportedTensor } from "./types.ts"
 
 type Json = Record<string, unknown>
-
-/** A tensor of the checkpoint whose dtype no engine reads. An error only once a model needs it. */
-export interface UnsupportedTensor {
-  name: string
-  /** As the file spells it, for example `F8_E4M3`. */
-  dtype: string
-  shape: number[]
-  /** Path of its file. */
-  file: string
-}
-
-export interface Checkpoint {
-  /** Short name: the folder's, or `owner/name`. */
-  readonly name: string
-  /** Where it came from, for people: `embedded model …`, `folder …`, `owner/name@revision`. */
-  readonly label: string
-  /** `config.json` as it stands; `Infinity` and `NaN` literals are read as numbers. */
-  readonly config: Readonly<Json>
-  /** `generation_config.json`, or empty. */
-  readonly generationConfig: Readonly<Json>
-  /** Absolute paths of the weight files; `TensorSource.file` indexes them. */
-  readonly files: readonly string[]
-  readonly tensors: readonly TensorSource[]
-  readonly unsupported: readonly UnsupportedTensor[]
-  readonly tokenizer: Tokenizer | undefined
-  /** Why there is no tokenizer. */
-  readonly tokenizerMissing: string | undefined
-}
 
 /** Dtypes that weights may have. */
 const weightDtypes: ReadonlySet<string> = new Set(["f32", "bf16", "f16"])
 
 const isRecord = (value: unknown): value is Json => typeof value === "object" && value !== null && !Array.isArray(value)
-const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException | null)?.code
 
 /** Text of a small file, or undefined when there is none. */
-async function readText(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, "utf8")
-  } catch (cause) {
-    if (codeOf(cause) === "ENOENT") return undefined
-    throw new CheckpointError("CHECKPOINT_READ", `${path} cannot be read (${codeOf(cause) ?? String(cause)}).`, {
-      fix: codeOf(cause) === "EISDIR" ? "It must be a file, not a folder." : "Check the path and its permissions.",
-      cause,
-    })
-  }
+async function readText(folder: Folder, file: string): Promise<string | undefined> {
+  const found = await folder.find(file)
+  if (found === undefined) return undefined
+  const bytes = await found.head(Number.POSITIVE_INFINITY)
+  await found.close()
+  return new TextDecoder().decode(bytes)
 }
 
 /** Parsed JSON object of a file, or undefined when there is none. */
-async function readObject(path: string, code: string): Promise<Json | undefined> {
-  const text = await readText(path)
+async function readObject(folder: Folder, file: string, code: string): Promise<Json | undefined> {
+  const given = folder.parsed?.get(file)
+  if (given !== undefined) return given
+  const text = await readText(folder, file)
   if (text === undefined) return undefined
   let value: unknown
   let cause: unknown
@@ -73,51 +40,74 @@ async function readObject(path: string, code: string): Promise<Json | undefined>
   }
   if (isRecord(value)) return value
   const reason = cause === undefined ? "is not a JSON object" : `is not valid JSON (${(cause as Error).message})`
-  throw new CheckpointError(code, `${path} ${reason}.`, { fix: "Download the file again.", cause })
+  throw new CheckpointError(code, `${folder.nameOf(file)} ${reason}.`, { fix: "Download the file again.", cause })
 }
 
 /** Files of a sharded checkpoint and the file that each tensor is listed in. */
-async function readIndex(folder: string): Promise<Map<string, string> | undefined> {
-  const path = join(folder, "model.safetensors.index.json")
-  const index = await readObject(path, "CHECKPOINT_INDEX")
+async function readIndex(folder: Folder): Promise<Map<string, string> | undefined> {
+  const file = "model.safetensors.index.json"
+  const index = await readObject(folder, file, "CHECKPOINT_INDEX")
   if (index === undefined) return undefined
   const map = index.weight_map
   const fail = (reason: string): CheckpointError =>
-    new CheckpointError("CHECKPOINT_INDEX", `${path}: ${reason}.`, {
+    new CheckpointError("CHECKPOINT_INDEX", `${folder.nameOf(file)}: ${reason}.`, {
       fix: "Download the checkpoint again, index and all shards from one revision.",
     })
   if (!isRecord(map) || Object.keys(map).length === 0) throw fail("it has no weight_map")
-  for (const [name, file] of Object.entries(map)) {
+  for (const [name, shard] of Object.entries(map)) {
     // A name with a separator could lead out of the folder.
-    if (typeof file !== "string" || !/^[^/\\]+\.safetensors$/.test(file) || file.includes("..")) {
-      throw fail(`tensor ${JSON.stringify(name)} names the file ${JSON.stringify(file)}, which is not a file of this folder`)
+    if (typeof shard !== "string" || !/^[^/\\]+\.safetensors$/.test(shard) || shard.includes("..")) {
+      throw fail(`tensor ${JSON.stringify(name)} names the file ${JSON.stringify(shard)}, which is not a file of this folder`)
     }
   }
   return new Map(Object.entries(map) as [string, string][])
 }
 
-async function readTensors(path: string): Promise<StoredTensor[]> {
-  return (await withFile(path, readTable)).tensors
+/** A weight file with its table. */
+interface Shard {
+  file: CheckpointFile
+  tensors: StoredTensor[]
 }
 
-/** Tables of all shards, checked against the index: listed means present in that file, and nothing else is there. */
-async function readShards(folder: string, index: Map<string, string>): Promise<[string, StoredTensor[]][]> {
-  const shards: [string, StoredTensor[]][] = []
+async function readShard(file: CheckpointFile): Promise<Shard> {
+  const { tensors, bytes } = await readTable(file)
+  return { file: file.bytes === undefined ? sized(file, bytes) : file, tensors }
+}
+
+/** For one of several: servers allow few connections at once, and each half-read file holds one. */
+async function readClosed(file: CheckpointFile): Promise<Shard> {
+  const shard = await readShard(file)
+  await file.close()
+  return shard
+}
+
+/** A file whose server does not say how long it is has the length that its header says. */
+function sized(file: CheckpointFile, bytes: number): CheckpointFile {
+  return { name: file.name, bytes, head: (length) => file.head(length), open: () => file.open(), close: () => file.close() }
+}
+
+/** All shards, checked against the index: listed means present in that file, and nothing else is there. */
+async function readShards(folder: Folder, index: ReadonlyMap<string, string>): Promise<Shard[]> {
+  const shards: Shard[] = []
   const seen = new Set<string>()
-  for (const file of [...new Set(index.values())].sort()) {
-    const path = join(folder, file)
-    const tensors = await readTensors(path)
-    for (const { name } of tensors) {
-      seen.add(name)
-      if (index.get(name) === file) continue
-      const listed = index.get(name)
+  for (const name of [...new Set(index.values())].sort()) {
+    const file = await folder.find(name)
+    if (file === undefined) {
+      throw new CheckpointError("CHECKPOINT_NOT_FOUND", `${folder.nameOf(name)} does not exist.`, { fix: "Download the checkpoint again." })
+    }
+    const shard = await readClosed(file)
+    for (const tensor of shard.tensors) {
+      seen.add(tensor.name)
+      const listed = index.get(tensor.name)
+      if (listed === name) continue
+      const said = listed === undefined ? "does not list" : `puts in ${listed}`
       throw new CheckpointError(
         "CHECKPOINT_INDEX",
-        `${path} holds the tensor ${JSON.stringify(name)}, which the index ${listed === undefined ? "does not list" : `puts in ${listed}`}.`,
+        `${file.name} holds the tensor ${JSON.stringify(tensor.name)}, which the index ${said}.`,
         { fix: "Download the checkpoint again, index and all shards from one revision." },
       )
     }
-    shards.push([path, tensors])
+    shards.push(shard)
   }
   for (const [name, file] of index) {
     if (seen.has(name)) continue
@@ -152,77 +142,77 @@ export function noWeights(entries: readonly string[], where: string, name: strin
   )
 }
 
-async function readTokenizer(folder: string): Promise<Tokenizer | string> {
-  const path = join(folder, "tokenizer.json")
-  const text = await readText(path)
-  if (text === undefined) return `there is no tokenizer.json in ${folder}`
-  const config = (await readObject(join(folder, "tokenizer_config.json"), "CHECKPOINT_CONFIG")) ?? {}
-  let json: unknown
+type FoundTokenizer = Pick<Checkpoint, "tokenizer" | "tokenizerFiles" | "tokenizerMissing">
+
+async function readTokenizer(folder: Folder): Promise<FoundTokenizer> {
+  const name = folder.nameOf("tokenizer.json")
+  const given = folder.parsed?.get("tokenizer.json")
+  const text = given === undefined ? await readText(folder, "tokenizer.json") : ""
+  if (text === undefined) return { tokenizer: undefined, tokenizerMissing: `there is no tokenizer.json in ${folder.where}` }
+  const config = (await readObject(folder, "tokenizer_config.json", "CHECKPOINT_CONFIG")) ?? {}
+  let json: object
   try {
-    json = JSON.parse(text)
+    json = given ?? JSON.parse(text)
   } catch (cause) {
-    throw new TokenizerError("TOKENIZER_INVALID", `${path} is not valid JSON (${(cause as Error).message}).`, {
+    throw new TokenizerError("TOKENIZER_INVALID", `${name} is not valid JSON (${(cause as Error).message}).`, {
       fix: "Download the file again.",
       cause,
     })
   }
-  return new Tokenizer(json, config, path)
+  return { tokenizer: new Tokenizer(json, config, name), tokenizerFiles: { json, config }, tokenizerMissing: undefined }
+}
+
+/** The weight files: those that are named, or `model.safetensors`, or what its index lists. */
+async function findShards(folder: Folder, name: string, weights: string | readonly string[]): Promise<() => Promise<Shard[]>> {
+  if (typeof weights !== "string" && weights.length > 1) {
+    return async () => {
+      const shards: Shard[] = []
+      for (const file of weights) shards.push(await readClosed((await folder.find(file)) as CheckpointFile))
+      return shards
+    }
+  }
+  const whole = await folder.find(String(weights))
+  if (whole !== undefined) return async () => [await readShard(whole)]
+  const index = await readIndex(folder)
+  if (index === undefined) throw noWeights(await folder.list(), folder.where, name)
+  return () => readShards(folder, index)
 }
 
 /**
- * Reads the checkpoint at `path`, a folder in the layout of Hugging Face or one `.safetensors` file with `config.json` beside it.
+ * Reads the checkpoint in `folder`, in the layout of Hugging Face; `weights` names its file, or files, when that is not `model.safetensors`.
  * @throws CheckpointError naming file, tensor, reason and way out; TokenizerError when there is a tokenizer.json that cannot be read.
  */
-export async function readCheckpoint(
-  path: string,
-  name: string = basename(resolve(path)),
-  label: string = `folder ${path}`,
+export async function readFolder(
+  folder: Folder,
+  name: string,
+  label: string,
+  weights: string | readonly string[] = "model.safetensors",
 ): Promise<Checkpoint> {
-  const absolute = resolve(path)
-  const found = await stat(absolute).catch((cause: unknown) => {
-    throw new CheckpointError("CHECKPOINT_NOT_FOUND", `${path} does not exist (${absolute}).`, {
-      fix: "Pass a folder, a .safetensors file, a URL, or a hub id of the form owner/name.",
-      cause,
-    })
-  })
-  const single = found.isFile()
-  if (single && !absolute.endsWith(".safetensors")) {
-    throw new CheckpointError("CHECKPOINT_FORMAT", `${path} is a file but not .safetensors.`, {
-      fix: "Pass the folder of the checkpoint, or its .safetensors file.",
-    })
-  }
-  const folder = single ? dirname(absolute) : absolute
-  const config = await readObject(join(folder, "config.json"), "CHECKPOINT_CONFIG")
-  const whole = single ? absolute : join(folder, "model.safetensors")
-  const isThere = await stat(whole).catch(() => undefined)
-  const index = isThere === undefined ? await readIndex(folder) : undefined
-  if (isThere === undefined && index === undefined) throw noWeights(await readdir(folder), folder, name)
+  const config = await readObject(folder, "config.json", "CHECKPOINT_CONFIG")
+  const read = await findShards(folder, name, weights)
   if (config === undefined) {
-    throw new CheckpointError("CHECKPOINT_CONFIG", `There is no config.json in ${folder}.`, {
+    throw new CheckpointError("CHECKPOINT_CONFIG", `There is no config.json in ${folder.where}.`, {
       fix: "Put the config.json of the model beside its weights.",
     })
   }
-  const shards: [string, StoredTensor[]][] = index === undefined ? [[whole, await readTensors(whole)]] : await readShards(folder, index)
+  const shards = await read()
   const tensors: TensorSource[] = []
   const unsupported: UnsupportedTensor[] = []
-  shards.forEach(([file, table], number) => {
+  const names = new Set<string>()
+  shards.forEach(({ file, tensors: table }, number) => {
     for (const { name: key, dtype: stored, shape, offset, bytes } of table) {
+      if (names.has(key)) {
+        throw new CheckpointError("CHECKPOINT_DUPLICATE", `Two weight files hold the tensor ${JSON.stringify(key)}; ${file.name} is one.`, {
+          fix: "Give each shard once.",
+        })
+      }
+      names.add(key)
       const dtype = engineDtype(stored)
       if (dtype !== undefined && weightDtypes.has(dtype)) tensors.push({ name: key, file: number, offset, bytes, dtype, shape })
-      else unsupported.push({ name: key, dtype: stored, shape, file })
+      else unsupported.push({ name: key, dtype: stored, shape, file: file.name })
     }
   })
-  const generationConfig = (await readObject(join(folder, "generation_config.json"), "CHECKPOINT_CONFIG")) ?? {}
+  const generationConfig = (await readObject(folder, "generation_config.json", "CHECKPOINT_CONFIG")) ?? {}
   const tokenizer = await readTokenizer(folder)
-  return {
-    name,
-    label,
-    config,
-    generationConfig,
-    files: shards.map(([file]) => file),
-    tensors,
-    unsupported,
-    tokenizer: typeof tokenizer === "string" ? undefined : tokenizer,
-    tokenizerMissing: typeof tokenizer === "string" ? tokenizer : undefined,
-  }
+  return { name, label, config, generationConfig, files: shards.map(({ file }) => file), tensors, unsupported, ...tokenizer }
 }

@@ -7,65 +7,14 @@ import { Readable } from "node:stream"
 import { pipeline } from "node:stream/promises"
 import type { ReadableStream } from "node:stream/web"
 import { HubError } from "../errors.ts"
-import type { SourceOptions } from "./source.ts"
+import { incomplete } from "./http.ts"
+import type { SourceOptions } from "./types.ts"
 
 /** Variables that switch something on, as Python's hub library reads them. */
 export const isOn = (value: string | undefined): boolean => /^(1|true|yes|on)$/i.test(value ?? "")
 
 /** Whether the network must not be asked. */
 export const isOffline = (options: SourceOptions): boolean => options.localFilesOnly === true || isOn(process.env.HF_HUB_OFFLINE)
-
-/** What the server answered, as the error that names the way out. */
-async function refusal(response: Response, url: string, what: string): Promise<HubError> {
-  const { status } = response
-  const reason = response.headers.get("x-error-message") ?? response.headers.get("x-error-code") ?? response.statusText
-  await response.body?.cancel()
-  const said = reason === "" ? `${status}` : `${status} ${reason}`
-  // The hub hides private repositories: without a valid token a missing one answers 401 as well.
-  if (status === 401 || status === 403) {
-    return new HubError("HUB_FORBIDDEN", `${what} is private, gated or does not exist (${said}).`, {
-      fix: "Check the name; for private and gated models set HF_TOKEN or the token option, and accept the model's terms on its page.",
-      status,
-      url,
-    })
-  }
-  if (status === 404) {
-    return new HubError("HUB_NOT_FOUND", `${what} does not exist (${said}).`, { fix: "Check owner, name and revision.", status, url })
-  }
-  const fix = status === 429 || status >= 500 ? "Try again later; nothing half-written was kept." : "Check the address."
-  return new HubError("HUB_REFUSED", `${what} could not be fetched: the server answered ${said}.`, { fix, status, url })
-}
-
-/**
- * `fetch` whose failures are typed errors about `what`; an abort rejects with the signal's reason. `headers` are added to requests to
- * `origin` alone, since they may hold a token.
- */
-export function checkedFetch(
-  what: string,
-  signal: AbortSignal | undefined,
-  origin = "",
-  headers: Readonly<Record<string, string>> = {},
-): typeof fetch {
-  return async (input, init) => {
-    const url = String(input instanceof Request ? input.url : input)
-    const all = new Headers(init?.headers)
-    if (new URL(url).origin === origin) for (const [name, value] of Object.entries(headers)) all.set(name, value)
-    let response: Response
-    try {
-      response = await fetch(url, { ...init, headers: all, ...(signal === undefined ? {} : { signal }) })
-    } catch (cause) {
-      signal?.throwIfAborted()
-      const reason = cause instanceof Error && cause.cause instanceof Error ? cause.cause.message : String(cause)
-      throw new HubError("HUB_UNREACHABLE", `${what} could not be fetched: ${new URL(url).host} cannot be reached (${reason}).`, {
-        fix: "Check the network and HF_ENDPOINT, or load a folder that is on this machine.",
-        url,
-        cause,
-      })
-    }
-    if (response.ok || response.status === 304) return response
-    throw await refusal(response, url, what)
-  }
-}
 
 export interface Expected {
   /** Bytes, when known. */
@@ -114,12 +63,7 @@ export async function saveResponse(
       yield chunk
     }
   }
-  const incomplete = (reason: string, cause?: unknown): HubError =>
-    new HubError("HUB_INCOMPLETE", `${file} arrived incomplete: ${reason}.`, {
-      fix: "Try again; nothing half-written was kept.",
-      url: response.url,
-      cause,
-    })
+  const broken = (reason: string, cause?: unknown): HubError => incomplete(file, response.url, reason, cause)
   const temporary = `${path}.${randomBytes(6).toString("hex")}.incomplete`
   await intoCache(path, response.url, async () => {
     await mkdir(dirname(path), { recursive: true })
@@ -128,10 +72,10 @@ export async function saveResponse(
       await pipeline(body, counted, createWriteStream(temporary, { flags: "wx" }), { signal }).catch((cause: unknown) => {
         signal?.throwIfAborted()
         if ((cause as NodeJS.ErrnoException | null)?.syscall !== undefined) throw cause
-        throw incomplete(`the connection broke after ${loaded}${total === undefined ? "" : ` of ${total}`} bytes`, cause)
+        throw broken(`the connection broke after ${loaded}${total === undefined ? "" : ` of ${total}`} bytes`, cause)
       })
-      if (total !== undefined && loaded !== total) throw incomplete(`${loaded} of ${total} bytes`)
-      if (expected.hash !== undefined && hash.digest("hex") !== expected.hash.hex) throw incomplete("its content does not match its digest")
+      if (total !== undefined && loaded !== total) throw broken(`${loaded} of ${total} bytes`)
+      if (expected.hash !== undefined && hash.digest("hex") !== expected.hash.hex) throw broken("its content does not match its digest")
       await rename(temporary, path)
     } finally {
       await rm(temporary, { force: true })

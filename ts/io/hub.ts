@@ -5,10 +5,12 @@
 import { copyFile, mkdir, readFile, rename, stat, symlink, writeFile } from "node:fs/promises"
 import { homedir } from "node:os"
 import { basename, dirname, join, relative } from "node:path"
-import { HubError, OptionError, StatespaceError } from "../errors.ts"
+import { HubError, StatespaceError } from "../errors.ts"
+import { checkRevision } from "./address.ts"
 import { noWeights } from "./checkpoint.ts"
-import { checkedFetch, type Expected, intoCache, isOffline, saveResponse } from "./download.ts"
-import type { SourceOptions } from "./source.ts"
+import { type Expected, intoCache, isOffline, saveResponse } from "./download.ts"
+import { checkedFetch } from "./http.ts"
+import type { SourceOptions } from "./types.ts"
 
 const commit = /^[0-9a-f]{40}$/
 
@@ -53,8 +55,12 @@ async function link(blob: string, pointer: string): Promise<void> {
   }
 }
 
+/** Address of the hub, without a slash at its end. */
+export const endpointOf = (options: SourceOptions): string =>
+  (options.endpoint ?? process.env.HF_ENDPOINT ?? "https://huggingface.co").replace(/\/+$/, "")
+
 /** The caller's token, that of the environment, or the one that `hf auth login` keeps; empty when there is none. */
-async function accessToken(options: SourceOptions): Promise<string> {
+export async function accessToken(options: SourceOptions): Promise<string> {
   const home = process.env.HF_HOME ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "huggingface")
   const given = options.token ?? process.env.HF_TOKEN
   return (given ?? (await readFile(process.env.HF_TOKEN_PATH ?? join(home, "token"), "utf8").catch(() => ""))).trim()
@@ -94,14 +100,10 @@ async function askHub(
  * @throws HubError; CheckpointError when the repository has no safetensors; the signal's reason when aborted
  */
 export async function downloadRepository(name: string, revision: string, options: SourceOptions): Promise<string> {
-  if (!/^\w[\w./-]*$/.test(revision) || revision.includes("..")) {
-    throw new OptionError("OPTION_RANGE", `revision ${JSON.stringify(revision)} is not the name of a branch, tag or commit.`, {
-      fix: "Use main, a tag or a commit id.",
-    })
-  }
+  checkRevision(revision)
   const { getHFHubCachePath } = await import("./hub-api.ts")
-  const storage = join(options.cacheDir ?? getHFHubCachePath(), `models--${name.replace("/", "--")}`)
-  const hubUrl = (process.env.HF_ENDPOINT ?? "https://huggingface.co").replace(/\/+$/, "")
+  const storage = join(options.cacheDir || getHFHubCachePath(), `models--${name.replace("/", "--")}`)
+  const hubUrl = endpointOf(options)
   const url = `${hubUrl}/${name}`
   if (isOffline(options)) {
     const cached = await cachedSnapshot(storage, revision)

@@ -5,14 +5,7 @@
 import { CheckpointError } from "../errors.ts"
 import type { DType } from "../plan/types.ts"
 import { duplicateKey } from "./json.ts"
-
-/** Random access to the bytes of a file. `read` returns exactly `length` bytes or rejects. */
-export interface ByteSource {
-  /** For error messages. */
-  readonly name: string
-  readonly size: number
-  read(offset: number, length: number): Promise<Uint8Array>
-}
+import type { CheckpointFile } from "./types.ts"
 
 /** One tensor of a file. `offset` is from the start of the file, `dtype` as the file spells it (`BF16`). */
 export interface StoredTensor {
@@ -26,6 +19,8 @@ export interface SafetensorsTable {
   /** In order of their bytes. */
   tensors: StoredTensor[]
   metadata: Record<string, string>
+  /** Size of the file. */
+  bytes: number
 }
 
 /** Longest header that the format's own library accepts. */
@@ -55,14 +50,14 @@ function bad(code: string, file: string, reason: string, fix: string = again, ca
 const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
 const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value)
 
-/** Header length from the first 8 bytes. @throws CheckpointError when a file of `fileBytes` cannot hold it. */
-function headerLength(prefix: Uint8Array, fileBytes: number, file: string): number {
-  if (fileBytes < 8) throw bad("CHECKPOINT_TRUNCATED", file, `${fileBytes} bytes are too few for a safetensors file`)
+/** Header length from the first 8 bytes. @throws CheckpointError when a file of `fileBytes` (where that is known) cannot hold it. */
+function headerLength(prefix: Uint8Array, fileBytes: number | undefined, file: string): number {
+  if (prefix.length < 8) throw bad("CHECKPOINT_TRUNCATED", file, `${prefix.length} bytes are too few for a safetensors file`)
   const length = new DataView(prefix.buffer, prefix.byteOffset, 8).getBigUint64(0, true)
   if (length > BigInt(maxHeader)) {
     throw bad("CHECKPOINT_HEADER", file, `its header claims ${length} bytes, more than the format allows: this is not a safetensors file`)
   }
-  if (Number(length) > fileBytes - 8) {
+  if (fileBytes !== undefined && Number(length) > fileBytes - 8) {
     throw bad("CHECKPOINT_TRUNCATED", file, `the header needs ${length} bytes, the file ends after ${fileBytes}`)
   }
   return Number(length)
@@ -135,14 +130,14 @@ function parseTensor(name: string, value: unknown, base: number, bufferBytes: nu
   return { name, dtype, shape, offset: base + begin, bytes }
 }
 
-/** Table from a whole header. `headerBytes` are those after the length; `fileBytes` is the size of the file. */
-function buildTable(headerBytes: Uint8Array, fileBytes: number, file: string): SafetensorsTable {
+/** Table from a whole header. `headerBytes` are those after the length; `fileBytes` is the size of the file, where that is known. */
+function buildTable(headerBytes: Uint8Array, fileBytes: number | undefined, file: string): SafetensorsTable {
   const header = parseHeader(headerBytes, file)
   const base = 8 + headerBytes.length
   const metadata = parseMetadata(header.__metadata__, file)
   const tensors: StoredTensor[] = []
   for (const [name, value] of Object.entries(header)) {
-    if (name !== "__metadata__") tensors.push(parseTensor(name, value, base, fileBytes - base, file))
+    if (name !== "__metadata__") tensors.push(parseTensor(name, value, base, (fileBytes ?? Number.MAX_SAFE_INTEGER) - base, file))
   }
   tensors.sort((a, b) => a.offset - b.offset || a.bytes - b.bytes)
   let covered = base
@@ -153,15 +148,20 @@ function buildTable(headerBytes: Uint8Array, fileBytes: number, file: string): S
     }
     covered += tensor.bytes
   }
-  if (covered !== fileBytes) throw bad("CHECKPOINT_OFFSETS", file, `${fileBytes - covered} bytes after the last tensor belong to none`)
-  return { tensors, metadata }
+  if (fileBytes !== undefined && covered !== fileBytes) {
+    throw bad("CHECKPOINT_OFFSETS", file, `${fileBytes - covered} bytes after the last tensor belong to none`)
+  }
+  return { tensors, metadata, bytes: covered }
 }
 
 /** Reads and checks the header of a safetensors file. @throws CheckpointError naming file, tensor and reason. */
-export async function readTable(source: ByteSource): Promise<SafetensorsTable> {
-  const prefix = source.size < 8 ? new Uint8Array() : await source.read(0, 8)
-  const length = headerLength(prefix, source.size, source.name)
-  return buildTable(await source.read(8, length), source.size, source.name)
+export async function readTable(source: Pick<CheckpointFile, "name" | "bytes" | "head">): Promise<SafetensorsTable> {
+  const length = headerLength(await source.head(8), source.bytes, source.name)
+  const head = await source.head(8 + length)
+  if (head.length < 8 + length) {
+    throw bad("CHECKPOINT_TRUNCATED", source.name, `the header needs ${length} bytes, the file ends after ${head.length}`)
+  }
+  return buildTable(head.subarray(8), source.bytes, source.name)
 }
 
 /** A tensor in memory; `data` holds its little-endian bytes, dense. */

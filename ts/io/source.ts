@@ -1,32 +1,14 @@
-/** From what a caller names to a checkpoint on this machine: the embedded model, a folder or file, a URL, or a repository of the hub. */
+/** From what a caller names to a checkpoint, in Node: the embedded model, a folder or file, a URL, a repository of the hub, or its parts. */
 import { existsSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { CheckpointError, OptionError } from "../errors.ts"
-import { type Checkpoint, readCheckpoint } from "./checkpoint.ts"
+import { notASource, parseHubId, parseUrl, splitUrl } from "./address.ts"
+import { findFile, readCheckpoint } from "./file.ts"
+import { openGiven } from "./given.ts"
+import type { Checkpoint, CheckpointFile, CheckpointSource, SourceOptions } from "./types.ts"
 
-export type { Checkpoint, UnsupportedTensor } from "./checkpoint.ts"
-
-/** What `onProgress` hears. `source` says once where the checkpoint is taken from; sizes in bytes, `total` while it is known. */
-export interface Progress {
-  phase: "source" | "download"
-  file: string
-  loaded: number
-  total?: number
-}
-
-export interface SourceOptions {
-  /** Branch, tag or commit of a hub repository; the same as `@revision` after its id. */
-  revision?: string
-  /** Hub access token; otherwise `HF_TOKEN`. */
-  token?: string
-  /** Cache folder; otherwise that of Python's `huggingface_hub`. */
-  cacheDir?: string
-  /** Never ask the network. */
-  localFilesOnly?: boolean
-  onProgress?: (progress: Progress) => void
-  signal?: AbortSignal
-}
+export type { Checkpoint, Progress, SourceOptions, UnsupportedTensor } from "./types.ts"
 
 const embeddedName = "rustbook-mamba1-2.8m"
 
@@ -37,15 +19,23 @@ function packageRoot(): string {
   return folder
 }
 
-/** `owner/name` or `owner/name@revision`. */
-const hubId = /^([A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*?)(?:@([^\s@]+))?$/
+const isAddress = (text: string): boolean => /^https?:/i.test(text)
+const pathOf = (text: string): string => (/^file:/i.test(text) ? pathOfUrl(text) : text)
+
+/** The file that a path or an address names; an address is read as a page would, past the cache on disk. */
+export async function findPlace(place: string | URL, options: SourceOptions): Promise<CheckpointFile | undefined> {
+  const text = String(place)
+  if (!isAddress(text)) return findFile(pathOf(text))
+  const { findRemote } = await import("./web/remote.ts")
+  return findRemote(parseUrl(text), { options: { ...options, cacheDir: false } })
+}
 
 /**
  * Reads the checkpoint that `source` names: nothing (the embedded model), a folder, a `.safetensors` file, a `file:` or `http(s):` URL of
- * either, or `owner/name[@revision]`, which is the hub unless that folder exists here.
+ * either, or `owner/name[@revision]`, which is the hub unless that folder exists here; or the checkpoint that it is.
  * @throws CheckpointError, TokenizerError, HubError, OptionError; the signal's reason when aborted
  */
-export async function openCheckpoint(source?: string | URL, options: SourceOptions = {}): Promise<Checkpoint> {
+export async function openCheckpoint(source?: CheckpointSource, options: SourceOptions = {}): Promise<Checkpoint> {
   const { signal, onProgress } = options
   signal?.throwIfAborted()
   const taken = (label: string): string => {
@@ -55,29 +45,24 @@ export async function openCheckpoint(source?: string | URL, options: SourceOptio
   if (source === undefined) {
     return readCheckpoint(join(packageRoot(), "models", embeddedName), embeddedName, taken(`embedded model ${embeddedName}`))
   }
-  if (!(source instanceof URL) && (typeof source !== "string" || source === "")) {
-    throw new OptionError(
-      "OPTION_TYPE",
-      `A model is named by a path, a URL or a hub id, not ${source === "" ? "an empty string" : typeof source}.`,
-      {
-        fix: "Leave it out for the embedded model.",
-      },
-    )
-  }
+  if (source === "") throw notASource(source)
+  if (typeof source !== "string" && !(source instanceof URL)) return openGiven(source, options, findPlace)
   const text = String(source)
-  if (/^https?:/i.test(text)) {
+  const id = parseHubId(text)
+  const remote = isAddress(text) || (id !== undefined && !existsSync(text))
+  if (remote && options.cacheDir === false) {
+    const { endpointOf, accessToken } = await import("./hub.ts")
+    const { openRemote } = await import("./web/source.ts")
+    return openRemote(text, { ...options, endpoint: endpointOf(options), token: await accessToken(options) })
+  }
+  if (isAddress(text)) {
     const url = parseUrl(text)
     const { downloadCheckpoint } = await import("./url.ts")
     const label = taken(`URL ${text}`)
-    return readCheckpoint(await downloadCheckpoint(url, options), url.pathname.split("/").filter(Boolean).at(-1) ?? url.host, label)
+    return readCheckpoint(await downloadCheckpoint(url, options), splitUrl(url).name, label)
   }
-  if (/^file:/i.test(text)) {
-    const path = pathOf(text)
-    return readCheckpoint(path, undefined, taken(`path ${path}`))
-  }
-  const id = hubId.exec(text)
-  if (id === null || existsSync(text)) {
-    if (id !== null && options.revision !== undefined) {
+  if (id === undefined || !remote) {
+    if (id !== undefined && options.revision !== undefined) {
       throw new OptionError(
         "OPTION_RANGE",
         `revision "${options.revision}" was given, but ${text} is a folder here and has no revisions.`,
@@ -86,24 +71,16 @@ export async function openCheckpoint(source?: string | URL, options: SourceOptio
         },
       )
     }
-    return readCheckpoint(text, undefined, taken(`path ${text}`))
+    const path = pathOf(text)
+    return readCheckpoint(path, undefined, taken(`path ${path}`))
   }
-  const [, name, revision] = id as unknown as [string, string, string | undefined]
   const { downloadRepository } = await import("./hub.ts")
-  const at = revision ?? options.revision ?? "main"
-  const label = taken(`${name}@${at} (hub)`)
-  return readCheckpoint(await downloadRepository(name, at, options), name, label)
+  const at = id.revision ?? options.revision ?? "main"
+  const label = taken(`${id.name}@${at} (hub)`)
+  return readCheckpoint(await downloadRepository(id.name, at, options), id.name, label)
 }
 
-function parseUrl(text: string): URL {
-  try {
-    return new URL(text)
-  } catch (cause) {
-    throw new OptionError("OPTION_RANGE", `${text} is not a valid URL.`, { fix: "Write it as https://host/folder/.", cause })
-  }
-}
-
-function pathOf(url: string): string {
+function pathOfUrl(url: string): string {
   try {
     return fileURLToPath(url)
   } catch (cause) {

@@ -7,12 +7,14 @@ import { readFile, rename, rm, stat, writeFile } from "node:fs/promises"
 import { homedir } from "node:os"
 import { basename, join } from "node:path"
 import { HubError } from "../errors.ts"
-import { checkedFetch, intoCache, isOffline, saveResponse } from "./download.ts"
-import type { SourceOptions } from "./source.ts"
+import { fileUrl, splitUrl } from "./address.ts"
+import { intoCache, isOffline, saveResponse } from "./download.ts"
+import { checkedFetch } from "./http.ts"
+import type { SourceOptions } from "./types.ts"
 
 /** Not the hub's cache, whose tools would take a foreign folder for a damaged repository. */
 function cacheFolder(url: URL, options: SourceOptions): string {
-  const root = options.cacheDir ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "statespace")
+  const root = options.cacheDir || join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "statespace")
   return join(root, "urls", createHash("sha256").update(url.href).digest("hex").slice(0, 24))
 }
 
@@ -53,9 +55,7 @@ async function shardNames(index: string): Promise<string[]> {
 /** Brings all files of the checkpoint at `base` up to date. */
 async function updateAll(base: URL, weights: string, folder: string, options: SourceOptions): Promise<void> {
   const get = (file: string, optional: boolean): Promise<boolean> => {
-    const from = new URL(base.href)
-    from.pathname += file
-    return update(from, join(folder, file), optional, options)
+    return update(fileUrl(base, file), join(folder, file), optional, options)
   }
   await get("config.json", false)
   for (const file of ["generation_config.json", "tokenizer.json", "tokenizer_config.json"]) await get(file, true)
@@ -70,13 +70,10 @@ async function updateAll(base: URL, weights: string, folder: string, options: So
  * @throws HubError; the signal's reason when aborted
  */
 export async function downloadCheckpoint(url: URL, options: SourceOptions): Promise<string> {
-  const single = url.pathname.endsWith(".safetensors")
-  const base = new URL(url.href)
-  if (single) base.pathname = base.pathname.slice(0, base.pathname.lastIndexOf("/") + 1)
-  else if (!base.pathname.endsWith("/")) base.pathname += "/"
-  const weights = single ? basename(url.pathname) : "model.safetensors"
+  const { base, weights: named } = splitUrl(url)
+  const weights = named ?? "model.safetensors"
   const folder = cacheFolder(base, options)
-  const path = single ? join(folder, weights) : folder
+  const path = named === undefined ? folder : join(folder, named)
   // Tells a whole copy from one that an abort cut short between two files.
   const whole = join(folder, `${weights}.complete`)
   if (isOffline(options)) {

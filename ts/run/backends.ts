@@ -1,32 +1,10 @@
-/** Which backends there are, and which of them this machine has. */
+/** Which backends there are, and which of them is taken. */
 import type { Backend } from "../backend/interface.ts"
-import { loadNative } from "../backend/native.ts"
-import { BackendUnavailableError, StatespaceError } from "../errors.ts"
+import { BackendUnavailableError } from "../errors.ts"
+import type { BackendName, BackendOptions, BackendStatus, Platform } from "../platform/types.ts"
 import { version } from "./version.ts"
 
-export type BackendName = "auto" | "native" | "wasm" | "cuda"
-
-/** The backend asked for. Throws BackendUnavailableError with the reason when this machine has none. */
-export function chooseBackend(name: BackendName = "auto", nativePath?: string): Backend {
-  if (name === "wasm" || name === "cuda") {
-    throw new BackendUnavailableError("BACKEND_UNAVAILABLE", `This release has no ${name} backend.`, {
-      backend: name,
-      fix: 'Use backend: "native" or "auto".',
-    })
-  }
-  return loadNative(nativePath)
-}
-
-export interface BackendStatus {
-  name: string
-  available: boolean
-  /** Why not. */
-  reason?: string
-  /** Instruction sets that can be forced, best first. */
-  isas?: string[]
-  /** Physical cores. */
-  cores?: number
-}
+export type { BackendName, BackendStatus } from "../platform/types.ts"
 
 export interface Info {
   version: string
@@ -35,18 +13,55 @@ export interface Info {
   backends: BackendStatus[]
 }
 
-function status(name: BackendName): BackendStatus {
-  try {
-    const { isas, cores } = chooseBackend(name).info()
-    return { name, available: true, isas, cores }
-  } catch (error) {
-    if (!(error instanceof StatespaceError)) throw error
-    return { name, available: false, reason: error.message }
+/** Backends in the order in which "auto" tries them. */
+const all = ["cuda", "native", "wasm"] as const
+
+/** Once in a process: the second model has the same reason as the first. */
+let warned = false
+
+/**
+ * The backend asked for, or the first that this machine has; then the caller hears once why it is not a better one.
+ * @throws BackendUnavailableError with the reason, or with that of each
+ */
+export async function chooseBackend(
+  platform: Platform,
+  name: BackendName = "auto",
+  options: BackendOptions & { quiet?: boolean | undefined } = {},
+): Promise<Backend> {
+  const { quiet = false, ...places } = options
+  if (name !== "auto") return platform.backend(name, places)
+  const refusals: BackendUnavailableError[] = []
+  for (const candidate of platform.order) {
+    try {
+      const backend = await platform.backend(candidate, places)
+      const [first] = refusals
+      if (first !== undefined && !quiet && !warned) {
+        warned = true
+        const choice = `Or choose with backend: "${candidate}" or quiet: true, and this is not said again.`
+        platform.warn(`Running on ${candidate}, which is slower. ${first.message} ${choice}`, "STATESPACE_FALLBACK")
+      }
+      return backend
+    } catch (error) {
+      if (!(error instanceof BackendUnavailableError)) throw error
+      refusals.push(error)
+    }
   }
+  const [only, ...others] = refusals
+  if (only !== undefined && others.length === 0) throw only
+  throw new BackendUnavailableError("BACKEND_UNAVAILABLE", `No backend is available. ${refusals.map(({ message }) => message).join(" ")}`, {
+    backend: name,
+    fix: "One of these is enough.",
+    cause: only,
+  })
 }
 
-/** Backends in the order in which "auto" tries them, each with the reason if it is not available. */
-export function info(): Info {
-  const backends = (["cuda", "native", "wasm"] as const).map(status)
-  return { version, auto: backends.find(({ available }) => available)?.name, backends }
+/** Each backend with the reason why it is not available, or not taken, or not as fast as it could be. */
+export function makeInfo(platform: Platform): Info {
+  const backends = all.map((name) => platform.status(name))
+  const auto = platform.order.find((name) => backends.some((status) => status.name === name && status.available))
+  for (const status of backends) {
+    if (!status.available || status.name === auto || auto === undefined) continue
+    status.note = [`auto takes ${auto}`, status.note].filter(Boolean).join("; ")
+  }
+  return { version, auto, backends }
 }

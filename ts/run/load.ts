@@ -1,22 +1,23 @@
 /** `load()`: from a name to a model that runs. */
-import { readFile } from "node:fs/promises"
-import { TokenizerError } from "../errors.ts"
-import { openCheckpoint } from "../io/source.ts"
+import type { WasmOptions } from "../backend/wasm/index.ts"
+import { StatespaceError, TokenizerError } from "../errors.ts"
 import { Tokenizer } from "../io/tokenizer.ts"
+import type { CheckpointSource, SourceOptions } from "../io/types.ts"
 import type { Family } from "../models/family.ts"
 import { checkOptions, type OptionRule } from "../options.ts"
-import { type BackendName, chooseBackend } from "./backends.ts"
+import type { BackendName, Platform } from "../platform/types.ts"
+import { chooseBackend } from "./backends.ts"
 import { type Model, openModel } from "./model.ts"
 import type { Progress } from "./types.ts"
 
 export interface LoadOptions {
-  /** "auto" (default) takes the best backend of this machine: "native" in this release. */
+  /** "auto" (default) takes the best backend that is there: native, then wasm; in a browser wasm. */
   backend?: BackendName
   /** "bf16" rounds the inputs of matrix products to bf16, as GPU runs of these models do. Default "f32". */
   compute?: "f32" | "bf16"
   /** Default: physical cores. Results do not depend on it. */
   threads?: number
-  /** Instead of the folder's: a tokenizer, the path of a tokenizer.json, or null for none. */
+  /** Instead of the folder's: a tokenizer, the path or address of a tokenizer.json, or null for none. */
   tokenizer?: Tokenizer | string | null
   /** Families besides the built-in ones, tried first. */
   models?: readonly Family[]
@@ -24,20 +25,29 @@ export interface LoadOptions {
   revision?: string
   /** Hub access token. Default: HF_TOKEN, or what `hf auth login` stored. */
   token?: string
-  /** Default: that of Python's huggingface_hub. */
-  cacheDir?: string
+  /** Address of the hub. Default: HF_ENDPOINT, else https://huggingface.co. */
+  endpoint?: string
+  /**
+   * Where downloads are kept: a folder (default: that of Python's huggingface_hub), in a browser the name of a cache of the page (default
+   * "statespace"). false keeps nothing: what is downloaded goes to memory alone.
+   */
+  cacheDir?: string | false
   /** Use what is in the cache and never ask the network. */
   localFilesOnly?: boolean
   /** Path of the native addon, where it is not found by itself (environment: STATESPACE_NATIVE). */
   nativePath?: string
+  /** The WebAssembly module, where it is not found by itself: its URL, a Response, its bytes, or a WebAssembly.Module. */
+  wasm?: WasmOptions["wasm"]
+  /** The Worker's script or a function that starts it, where it is not found by itself; false computes in this thread, which then is not free. */
+  worker?: WasmOptions["worker"]
   /** Map the weights (default) instead of copying them. A mapped file must not be truncated while the model lives. */
   mmap?: boolean
-  /** Bytes that programs, states and results may take. Default: half of the machine's memory. */
+  /** Bytes that programs, states and results may take. Default: half of the machine's memory; on wasm at most 4 GiB with the weights. */
   memoryLimit?: number
   /** Sizes in bytes. */
   onProgress?: (progress: Progress) => void
   signal?: AbortSignal
-  /** No warning on standard error when a backend falls back. */
+  /** No warning when "auto" has to take a slower backend. */
   quiet?: boolean
 }
 
@@ -49,9 +59,12 @@ const table: Record<keyof LoadOptions, OptionRule | OptionRule[]> = {
   models: { type: "array" },
   revision: { type: "string" },
   token: { type: "string" },
-  cacheDir: { type: "string" },
+  endpoint: { type: "string" },
+  cacheDir: [{ type: "string" }, { type: "boolean" }],
   localFilesOnly: { type: "boolean" },
   nativePath: { type: "string" },
+  wasm: { type: "any" },
+  worker: { type: "any" },
   mmap: { type: "boolean" },
   memoryLimit: { type: "number", above: 0 },
   onProgress: { type: "function" },
@@ -59,40 +72,61 @@ const table: Record<keyof LoadOptions, OptionRule | OptionRule[]> = {
   quiet: { type: "boolean" },
 }
 
-async function tokenizerOf(given: LoadOptions["tokenizer"]): Promise<Tokenizer | null | undefined> {
+async function tokenizerOf(
+  platform: Platform,
+  given: LoadOptions["tokenizer"],
+  options: SourceOptions,
+): Promise<Tokenizer | null | undefined> {
   if (typeof given !== "string") return given
-  try {
-    return new Tokenizer(JSON.parse(await readFile(given, "utf8")), {}, given)
-  } catch (cause) {
-    if (cause instanceof TokenizerError) throw cause
-    throw new TokenizerError("TOKENIZER_INVALID", `${given} cannot be read as a tokenizer.`, {
-      fix: "Give the path of a tokenizer.json.",
+  const unread = (cause?: unknown): TokenizerError =>
+    new TokenizerError("TOKENIZER_INVALID", `${given} cannot be read as a tokenizer.`, {
+      fix: "Give the path or the address of a tokenizer.json.",
       cause,
     })
+  const file = await platform.findFile(given, options)
+  if (file === undefined) throw unread()
+  try {
+    return new Tokenizer(JSON.parse(new TextDecoder().decode(await file.head(Number.POSITIVE_INFINITY))), {}, given)
+  } catch (cause) {
+    options.signal?.throwIfAborted()
+    throw cause instanceof StatespaceError ? cause : unread(cause)
+  } finally {
+    await file.close()
   }
 }
 
-/** `load` of the public entry, which knows the built-in `families`. */
-export async function loadFrom(families: readonly Family[], source?: string | URL, options: LoadOptions = {}): Promise<Model> {
+/** `load` of the public entries, each of which knows its platform, and all the built-in `families`. */
+export async function loadFrom(
+  platform: Platform,
+  families: readonly Family[],
+  source: CheckpointSource | undefined,
+  options: LoadOptions = {},
+): Promise<Model> {
   checkOptions("load", options, table)
-  const { revision, token, cacheDir, localFilesOnly, onProgress, signal, threads, compute, mmap, memoryLimit, models = [] } = options
+  const { threads, compute, mmap, memoryLimit, nativePath, wasm, worker, quiet, signal, models = [] } = options
+  const { revision, token, endpoint, cacheDir, localFilesOnly, onProgress } = options
+  const reading = { revision, token, endpoint, cacheDir, localFilesOnly, onProgress, signal }
   signal?.throwIfAborted()
-  const tokenizer = await tokenizerOf(options.tokenizer)
-  const backend = chooseBackend(options.backend, options.nativePath)
-  const checkpoint = await openCheckpoint(source, { revision, token, cacheDir, localFilesOnly, onProgress, signal })
-  const model = await openModel({
-    checkpoint,
-    families: [...models, ...families],
-    backend,
-    tokenizer,
-    compute,
-    mmap,
-    memoryLimit,
-    engine: { threads },
-  })
-  if (signal?.aborted) {
+  const tokenizer = await tokenizerOf(platform, options.tokenizer, reading)
+  const backend = await chooseBackend(platform, options.backend, { nativePath, wasm, worker, threads, quiet })
+  const checkpoint = await platform.openCheckpoint(source, reading)
+  try {
+    const model = await openModel({
+      checkpoint,
+      families: [...models, ...families],
+      backend,
+      tokenizer,
+      compute,
+      mmap,
+      memoryLimit,
+      memory: platform.memory(),
+      engine: { threads },
+    })
+    if (!signal?.aborted) return model
     await model.dispose()
     throw signal.reason
+  } finally {
+    // What was opened and not read to its end would keep its connection.
+    for (const file of checkpoint.files) await file.close()
   }
-  return model
 }

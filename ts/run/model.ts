@@ -1,13 +1,15 @@
 /** A loaded model: text and ids in, text, scores, vectors and sessions out. */
-import type { Backend, EngineInfo, EngineOptions, WeightsSource } from "../backend/interface.ts"
+import type { Backend, EngineInfo, EngineOptions, TensorSource } from "../backend/interface.ts"
 import { CheckpointError, DisposedError, MemoryLimitError, TokenizerError } from "../errors.ts"
-import type { Checkpoint } from "../io/source.ts"
 import type { Tokenizer } from "../io/tokenizer.ts"
+import type { Checkpoint } from "../io/types.ts"
 import type { Family, LanguageModel } from "../models/family.ts"
 import type { Generation } from "./decode.ts"
+import { handOver } from "./files.ts"
 import { modelFingerprint } from "./fingerprint.ts"
 import { IdReader, isIds } from "./ids.ts"
 import { embed, forward, score } from "./passes.ts"
+import { programRoom } from "./room.ts"
 import { generateRows } from "./rows.ts"
 import { Runner } from "./runner.ts"
 import { eosIds } from "./sampling.ts"
@@ -58,7 +60,18 @@ export interface ModelParts {
   compute?: "f32" | "bf16" | undefined
   mmap?: boolean | undefined
   memoryLimit?: number | undefined
+  /** Bytes, where no limit is given. Default: 4 GiB. */
+  memory?: number
   engine?: EngineOptions
+}
+
+/** What `openModel` makes of them. */
+interface OpenParts extends ModelParts {
+  runner: Runner
+  tensors: readonly TensorSource[]
+  /** Bytes of a weight file that the fingerprint asks for. */
+  read: (file: number, offset: number, length: number) => Uint8Array
+  compute: "f32" | "bf16"
 }
 
 function camelCase(config: Readonly<Record<string, unknown>>, model: LanguageModel): ModelConfig {
@@ -88,7 +101,6 @@ export async function openModel(parts: ModelParts): Promise<Model> {
   const { checkpoint, families, backend } = parts
   const model = parseConfig(checkpoint.config, families)
   const { tensors, table } = matchWeights(model, checkpoint)
-  const source: WeightsSource = { files: [...checkpoint.files], tensors, mmap: parts.mmap ?? true }
   const copied = tensors.reduce((sum, { bytes }) => sum + bytes, 0)
   if (parts.memoryLimit !== undefined && parts.mmap === false && copied > parts.memoryLimit) {
     throw new MemoryLimitError("MEMORY_LIMIT", `The weights need ${copied} bytes; the limit is ${parts.memoryLimit}.`, {
@@ -98,12 +110,15 @@ export async function openModel(parts: ModelParts): Promise<Model> {
       fix: "Leave mmap on, so that they stay in their file, or raise `memoryLimit`.",
     })
   }
+  const compute = parts.compute ?? "f32"
+  const limit = parts.memoryLimit ?? parts.memory ?? 2 ** 32
+  const memoryLimit = backend.name === "wasm" ? programRoom(model, table, checkpoint.files, compute, limit) : limit
   const engine = await backend.open(parts.engine)
   try {
-    const weights = await engine.weights(source)
-    const compute = parts.compute ?? "f32"
-    const runner = new Runner({ engine, weights, model, tensors: table, compute, memoryLimit: parts.memoryLimit })
-    return new Model({ ...parts, runner, source, compute })
+    const { files, read } = await handOver(checkpoint.files, tensors, backend.name)
+    const weights = await engine.weights({ files, tensors, mmap: parts.mmap ?? true })
+    const runner = new Runner({ engine, weights, model, tensors: table, compute, memoryLimit })
+    return new Model({ ...parts, runner, tensors, read, compute })
   } catch (error) {
     await engine.dispose()
     throw error
@@ -112,7 +127,7 @@ export async function openModel(parts: ModelParts): Promise<Model> {
 
 export class Model {
   readonly config: ModelConfig
-  readonly #parts: ModelParts & { runner: Runner; source: WeightsSource; compute: "f32" | "bf16" }
+  readonly #parts: OpenParts
   readonly #context: SessionContext
   readonly #sessions = new Set<Session>()
   readonly #reader: IdReader
@@ -120,7 +135,7 @@ export class Model {
   #disposed = false
 
   /** Made by `load()`. */
-  constructor(parts: ModelParts & { runner: Runner; source: WeightsSource; compute: "f32" | "bf16" }) {
+  constructor(parts: OpenParts) {
     const { checkpoint, runner } = parts
     const { model } = runner
     this.#parts = parts
@@ -141,7 +156,8 @@ export class Model {
   }
 
   #ownFingerprint(): string {
-    this.#fingerprint ??= modelFingerprint(this.#parts.runner.model, this.#parts.source)
+    const { runner, tensors, read } = this.#parts
+    this.#fingerprint ??= modelFingerprint(runner.model, tensors, read)
     return this.#fingerprint
   }
 
@@ -161,9 +177,9 @@ export class Model {
   }
 
   info(): ModelInfo {
-    const { checkpoint, backend, runner, source, compute } = this.#parts
+    const { checkpoint, backend, runner, tensors, compute } = this.#parts
     const { isa, threads, bytes } = runner.engine.info()
-    const parameters = source.tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0)
+    const parameters = tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0)
     return {
       name: checkpoint.name,
       source: checkpoint.label,

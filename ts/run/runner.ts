@@ -1,7 +1,7 @@
 /** One loaded checkpoint on one engine: programs by need, and the few runs that everything else is made of. */
-import { totalmem } from "node:os"
 import type { Engine, ProgramHandle, StateHandle, WeightsHandle } from "../backend/interface.ts"
 import { CheckpointError, DeviceError, MemoryLimitError } from "../errors.ts"
+import { joined } from "../io/bytes.ts"
 import type { LanguageModel, TensorTable } from "../models/family.ts"
 import type { Plan } from "../plan/types.ts"
 import { allFinite, asBytes, asFloats, asInts } from "./numbers.ts"
@@ -32,7 +32,7 @@ interface Outline {
 }
 
 /** What a program takes, in bytes. A session keeps two states: its own and the copy that it can go back to. */
-function memoryOf({ spaces: { temp, state, io } }: Plan): [string, number][] {
+export function memoryOf({ spaces: { temp, state, io } }: Plan): [string, number][] {
   return [
     ["activations", temp],
     ["state", 2 * state],
@@ -56,15 +56,14 @@ export class Runner {
     model: LanguageModel
     tensors: TensorTable
     compute: "f32" | "bf16"
-    memoryLimit?: number | undefined
+    memoryLimit: number
   }) {
     this.engine = parts.engine
     this.#weights = parts.weights
     this.model = parts.model
     this.#tensors = parts.tensors
     this.#compute = parts.compute
-    // Half of the machine: the rest belongs to the page cache that holds the weights, and to everybody else.
-    this.memoryLimit = parts.memoryLimit ?? totalmem() / 2
+    this.memoryLimit = parts.memoryLimit
   }
 
   /** The program, traced and loaded on first use. */
@@ -188,13 +187,12 @@ export class Runner {
     eos: readonly number[],
   ): Promise<void> {
     const { engine } = this
-    const join = (parts: Uint8Array[]): Uint8Array => new Uint8Array(Buffer.concat(parts))
     const eosList = new Int32Array(16).fill(-1)
     eosList.set(eos)
     await Promise.all([
-      engine.write(state, "sampler", join(rows.map((row) => asBytes(samplerRow(sampling, row.counter))))),
-      engine.write(state, "rng", join(rows.map((row) => asBytes(rngRow(row.seed, row.counter))))),
-      engine.write(state, "seen", join(rows.map((row) => row.seen))),
+      engine.write(state, "sampler", joined(rows.map((row) => asBytes(samplerRow(sampling, row.counter))))),
+      engine.write(state, "rng", joined(rows.map((row) => asBytes(rngRow(row.seed, row.counter))))),
+      engine.write(state, "seen", joined(rows.map((row) => row.seen))),
       engine.write(state, "eos", asBytes(eosList)),
     ])
   }

@@ -1,7 +1,7 @@
 /** Matches the tensors of a checkpoint with what a family declares, by canonical name or alias. */
 import type { TensorSource } from "../backend/interface.ts"
 import { CheckpointError } from "../errors.ts"
-import type { Checkpoint } from "../io/source.ts"
+import type { Checkpoint } from "../io/types.ts"
 import type { LanguageModel, TensorTable, WeightSpec } from "../models/family.ts"
 
 const show = (shape: readonly number[]): string => `[${shape.join(", ")}]`

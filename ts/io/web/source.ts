@@ -1,0 +1,122 @@
+/** From what a caller names to a checkpoint, in a page: an address, a repository of the hub, or the files themselves. */
+import { HubError, OptionError } from "../../errors.ts"
+import { checkRevision, fileUrl, notASource, parseHubId, parseUrl, splitUrl } from "../address.ts"
+import { readFolder } from "../checkpoint.ts"
+import { openGiven } from "../given.ts"
+import { checkedFetch } from "../http.ts"
+import type { Checkpoint, CheckpointFile, CheckpointSource, Folder, SourceOptions } from "../types.ts"
+import { WebCache } from "./cache.ts"
+import { findRemote, openRemoteFile, type RemoteContext } from "./remote.ts"
+
+const commit = /^[0-9a-f]{40}$/
+
+const cacheOf = async ({ cacheDir }: SourceOptions): Promise<WebCache | undefined> =>
+  cacheDir === false ? undefined : WebCache.open(cacheDir ?? "statespace")
+
+/** What relative addresses start from: the document's, or in a Worker that of its script. */
+function baseUrl(): string | undefined {
+  const { document, location } = globalThis as { document?: { baseURI: string }; location?: { href: string } }
+  return document?.baseURI ?? location?.href
+}
+
+/** Names of the files of a repository, for the refusal of one without weights. */
+async function listRepository(name: string, revision: string, options: SourceOptions, hub: string): Promise<string[]> {
+  const headers: Record<string, string> = options.token ? { authorization: `Bearer ${options.token}` } : {}
+  const fetch = checkedFetch(`${name}@${revision}`, options.signal, new URL(hub).origin, headers)
+  const answer = await fetch(`${hub}/api/models/${name}/revision/${encodeURIComponent(revision)}`)
+  const { siblings } = (await answer.json()) as { siblings?: { rfilename: string }[] }
+  return (siblings ?? []).map(({ rfilename }) => rfilename)
+}
+
+interface Place {
+  base: URL
+  name: string
+  label: string
+  weights: string | undefined
+  context: RemoteContext
+  list?: () => Promise<string[]>
+}
+
+function hubPlace(id: { name: string; revision: string | undefined }, options: SourceOptions): Place {
+  const { name } = id
+  const hub = (options.endpoint ?? "https://huggingface.co").replace(/\/+$/, "")
+  const revision = id.revision ?? options.revision ?? "main"
+  checkRevision(revision)
+  return {
+    base: parseUrl(`${hub}/${name}/resolve/${encodeURIComponent(revision)}/`),
+    name,
+    label: `${name}@${revision} (hub)`,
+    weights: undefined,
+    context: { options: { ...options, endpoint: hub }, immutable: commit.test(revision), what: `${name}@${revision}` },
+    list: () => listRepository(name, revision, options, hub),
+  }
+}
+
+function place(text: string, options: SourceOptions): Place {
+  const id = parseHubId(text)
+  if (id !== undefined) return hubPlace(id, options)
+  if (/^file:/i.test(text)) {
+    throw new OptionError("OPTION_RANGE", `${text}: a page cannot read the files of a machine by their paths.`, {
+      fix: "Pass the files themselves, as an array of File, or the address of a server that has them.",
+    })
+  }
+  const url = parseUrl(text, baseUrl())
+  // A token is for the hub, wherever else the files lie.
+  return { ...splitUrl(url), label: `URL ${url.href}`, context: { options: { ...options, endpoint: undefined, token: undefined } } }
+}
+
+/** What a page knows of a folder behind an address: it asks for each file. */
+function remoteFolder({ base, list }: Place, context: RemoteContext): Folder {
+  let missing: HubError | undefined
+  const open = (file: string): Promise<CheckpointFile> => openRemoteFile(fileUrl(base, file), context)
+  return {
+    where: base.href.replace(/\/$/, ""),
+    nameOf: (file) => fileUrl(base, file).href,
+    async find(file) {
+      // Without it there is nothing to load: the server's own refusal says more than that a file is missing.
+      if (file === "config.json") return open(file)
+      try {
+        return await open(file)
+      } catch (error) {
+        if (!(error instanceof HubError) || (error.status !== 404 && error.code !== "HUB_OFFLINE")) throw error
+        missing = error
+        return undefined
+      }
+    },
+    async list() {
+      if (list !== undefined && missing?.code === "HUB_NOT_FOUND") return list()
+      throw missing
+    },
+  }
+}
+
+/** Reads the checkpoint at an address or in a repository of the hub. */
+export async function openRemote(text: string, options: SourceOptions): Promise<Checkpoint> {
+  const found = place(text, options)
+  options.onProgress?.({ phase: "source", file: found.label, loaded: 0 })
+  const folder = remoteFolder(found, { ...found.context, cache: await cacheOf(options) })
+  return readFolder(folder, found.name, found.label, found.weights)
+}
+
+/** The file that an address names. */
+export async function findPlace(at: string | URL, options: SourceOptions): Promise<CheckpointFile | undefined> {
+  const context = { options: { ...options, endpoint: undefined, token: undefined }, cache: await cacheOf(options) }
+  return findRemote(parseUrl(String(at), baseUrl()), context)
+}
+
+/**
+ * Reads the checkpoint that `source` names: the address of a folder or of a `.safetensors` file, `owner/name[@revision]` on the hub, or
+ * the checkpoint that it is.
+ * @throws CheckpointError, TokenizerError, HubError, OptionError; the signal's reason when aborted
+ */
+export async function openCheckpoint(source: CheckpointSource | undefined, options: SourceOptions = {}): Promise<Checkpoint> {
+  options.signal?.throwIfAborted()
+  if (source === undefined) {
+    throw new OptionError("OPTION_REQUIRED", "load() has no model: a page carries the embedded one only where it asks for it.", {
+      fix: 'Import { tiny } from "statespace/tiny" and call load(tiny), or name a model.',
+    })
+  }
+  if (source === "") throw notASource(source)
+  if (typeof source === "string" || source instanceof URL) return openRemote(String(source), options)
+  return openGiven(source, options, findPlace)
+}

@@ -1,0 +1,45 @@
+/** Node: native code and the file system. */
+import { existsSync } from "node:fs"
+import { totalmem } from "node:os"
+import { loadNative } from "../backend/native.ts"
+import { assets } from "../backend/wasm/assets.ts"
+import { defaultThreads, loadWasm, wasmMissing } from "../backend/wasm/index.ts"
+import { StatespaceError } from "../errors.ts"
+import { findPlace, openCheckpoint } from "../io/source.ts"
+import { cudaMissing } from "./cuda.ts"
+import type { BackendStatus, Platform } from "./types.ts"
+
+function wasmStatus(): BackendStatus {
+  const missing = wasmMissing() ?? (existsSync(assets.wasm(false)) ? undefined : "this installation has no engine.wasm")
+  if (missing !== undefined) return { name: "wasm", available: false, reason: `The wasm backend is not available: ${missing}.` }
+  const threads = existsSync(assets.wasm(true)) ? defaultThreads() : 1
+  return { name: "wasm", available: true, cores: threads, note: threads > 1 ? `${threads} threads` : "single-threaded" }
+}
+
+function nativeStatus(): BackendStatus {
+  try {
+    const { isas, cores } = loadNative().info()
+    return { name: "native", available: true, isas, cores }
+  } catch (error) {
+    if (!(error instanceof StatespaceError)) throw error
+    return { name: "native", available: false, reason: error.message }
+  }
+}
+
+export const node: Platform = {
+  name: "node",
+  order: ["native", "wasm"],
+  async backend(name, { nativePath, ...options }) {
+    if (name === "cuda") throw cudaMissing()
+    return name === "native" ? loadNative(nativePath) : loadWasm(options, assets)
+  },
+  status(name) {
+    if (name === "cuda") return { name, available: false, reason: cudaMissing().message }
+    return name === "native" ? nativeStatus() : wasmStatus()
+  },
+  openCheckpoint,
+  findFile: findPlace,
+  // Half of the machine: the rest belongs to the page cache that holds the weights, and to everybody else.
+  memory: () => totalmem() / 2,
+  warn: (message, code) => process.emitWarning(message, { code }),
+}
