@@ -4,6 +4,7 @@
  */
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { buildSync } from "esbuild"
 import { bin, locked, newest, Refusal, root, run, script, targetDir, work } from "./setup.ts"
 import { toolchain, wasmMissing } from "./wasm/toolchain.ts"
 
@@ -53,11 +54,37 @@ function compile(flavor: Flavor): void {
   optimize(out, flavor)
 }
 
-/** The glue names the module by its file, so both are renamed; the module comes last, as its time says whether all is fresh. */
+/**
+ * wasm-bindgen's glue is one instance, in variables of its module, and names the file beside it, which bundlers would take along. As a
+ * function it makes an instance of a module at each call, `instantiate({ module, memory? })`, and names nothing.
+ */
+function asFunction(glue: string): string {
+  const { outputFiles } = buildSync({
+    // The star leaves out the default export, which is what fetches the file.
+    stdin: { contents: `export * from ${JSON.stringify(glue)}`, resolveDir: root },
+    bundle: true,
+    format: "cjs",
+    minify: true,
+    keepNames: true,
+    write: false,
+    logLevel: "error",
+  })
+  const body = outputFiles[0]?.text.trim()
+  return `export function instantiate(options) {
+const module = { exports: {} }
+${body}
+const { initSync, ...shell } = module.exports
+return { ...shell, memory: initSync(options).memory }
+}
+`
+}
+
+/** The module comes last, as its time says whether all is fresh. */
 function optimize(out: string, flavor: Flavor): void {
   const [module, glue] = [join(out, `${flavor}.wasm`), join(out, `${flavor}.js`)]
   run(bin("wasm-opt"), ["-O3", join(out, `${flavor}_bg.wasm`), "-o", module])
-  writeFileSync(glue, readFileSync(glue, "utf8").replaceAll(`${flavor}_bg.wasm`, `${flavor}.wasm`))
+  const text = flavor === "test" ? readFileSync(glue, "utf8").replaceAll(`${flavor}_bg.wasm`, `${flavor}.wasm`) : asFunction(glue)
+  writeFileSync(glue, text)
   mkdirSync(wasmFolder, { recursive: true })
   for (const file of [glue, module]) renameSync(file, join(wasmFolder, file.slice(out.length + 1)))
 }
