@@ -13,7 +13,7 @@ pub const MAX_TILE_ROWS: usize = 12;
 /// All methods are `#[inline(always)]`; see [`Kernel`](crate::Kernel) for what that asks of callers. Lane i of a vector is element i of
 /// the slice it was loaded from. The unsafe half takes pointers of any alignment; the safe half checks lengths and calls it.
 pub trait Isa: Copy + Send + Sync + core::fmt::Debug + sealed::Sealed + 'static {
-    /// `scalar`, `avx2`, `avx512`, `neon`.
+    /// `scalar`, `avx2`, `avx512`, `neon`, `simd128`, `relaxed`.
     const NAME: &'static str;
     /// f32 lanes of a vector: 4, 8 or 16.
     const LANES: usize;
@@ -38,7 +38,7 @@ pub trait Isa: Copy + Send + Sync + core::fmt::Debug + sealed::Sealed + 'static 
     fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// a / b.
     fn div(self, a: Self::F32, b: Self::F32) -> Self::F32;
-    /// a · b + c; rounded once where the CPU has it, twice in scalar code.
+    /// a · b + c; rounded once where the CPU has it, twice in scalar code and in `simd128`.
     fn fma(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
     /// The smaller; unspecified when a lane is NaN.
     fn min(self, a: Self::F32, b: Self::F32) -> Self::F32;

@@ -29,6 +29,9 @@ pub enum Level {
     /// NEON, 4 lanes.
     #[cfg(target_arch = "aarch64")]
     Neon(crate::Neon),
+    /// WebAssembly SIMD, 4 lanes; with relaxed SIMD where the module was compiled for it.
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    Wasm128(crate::Wasm128),
 }
 
 impl Level {
@@ -42,6 +45,8 @@ impl Level {
         }
         #[cfg(target_arch = "aarch64")]
         levels.extend(crate::Neon::new().map(Self::Neon));
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        levels.extend(crate::Wasm128::new().map(Self::Wasm128));
         levels
     }
 
@@ -50,7 +55,7 @@ impl Level {
         Self::available().pop().unwrap_or(Self::Scalar(Scalar))
     }
 
-    /// `scalar`, `avx2`, `avx512` or `neon`.
+    /// `scalar`, `avx2`, `avx512`, `neon`, `simd128` or `relaxed`.
     pub fn name(self) -> &'static str {
         struct Name;
         impl Kernel for Name {
@@ -78,6 +83,8 @@ impl Level {
             Self::Avx512(isa) => isa.run(kernel),
             #[cfg(target_arch = "aarch64")]
             Self::Neon(isa) => isa.run(kernel),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Self::Wasm128(isa) => isa.run(kernel),
         }
     }
 }

@@ -29,8 +29,8 @@
 //! ```
 //!
 //! A value of an instruction set exists only on a CPU that has it (`Avx2::new()` is an `Option`), which is why calling one is safe. An
-//! instruction set is one file: `scalar.rs`, `avx2.rs`, `avx512.rs`, `neon.rs`. What is built on them is generic: [`math`] (exp and its kin),
-//! [`tile`] (the inner loops of matrix products). [`SharedOut`] is how threads write one result.
+//! instruction set is one file: `scalar.rs`, `avx2.rs`, `avx512.rs`, `neon.rs`, `wasm128.rs`. What is built on them is generic: [`math`]
+//! (exp and its kin), [`tile`] (the inner loops of matrix products). [`SharedOut`] is how threads write one result.
 //!
 //! Every result depends on the instruction set and the operands alone: reductions are trees of a fixed order.
 
@@ -50,6 +50,8 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm128;
 
 pub use element::{Bf16, Element, F16, F32, F32AsBf16};
 pub use isa::{Isa, MAX_LANES, MAX_TILE_ROWS};
@@ -63,3 +65,5 @@ pub use avx2::Avx2;
 pub use avx512::Avx512;
 #[cfg(target_arch = "aarch64")]
 pub use neon::Neon;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub use wasm128::Wasm128;

@@ -78,10 +78,9 @@ impl Kernel for Lanes {
         same("sqrt", isa.sqrt(isa.abs(va)), |a, _, _| a.abs().sqrt());
         same("select", isa.select(isa.lt(va, vb), va, vc), |a, b, c| if a < b { a } else { c });
         same("scale_exponent", isa.scale_exponent(vc, isa.splat(-3.0)), |_, _, c| c / 8.0);
-        if I::NAME == "scalar" {
-            same("fma", isa.fma(va, vb, vc), |a, b, c| a * b + c);
-        } else {
-            same("fma", isa.fma(va, vb, vc), f32::mul_add);
+        match I::NAME {
+            "scalar" | "simd128" => same("fma", isa.fma(va, vb, vc), |a, b, c| a * b + c),
+            _ => same("fma", isa.fma(va, vb, vc), f32::mul_add),
         }
         // Beyond 2²² rounding is not asked for.
         let small = isa.select(isa.lt(isa.abs(va), isa.splat(4e6)), va, isa.zero());
