@@ -61,7 +61,9 @@ export function newest(path: string): number {
  * they are there.
  */
 export function aptInstall(packages: readonly string[], why: string): string | null {
-  const missing = packages.filter((name) => spawnSync("dpkg", ["-s", name], { stdio: "ignore" }).status !== 0)
+  // A removed package may still be listed, with its settings.
+  const isThere = (name: string): boolean => `${spawnSync("dpkg", ["-s", name]).stdout}`.includes("Status: install ok installed")
+  const missing = packages.filter((name) => !isThere(name))
   if (missing.length === 0) return null
   const command = `apt-get update && apt-get install -y --no-install-recommends ${missing.join(" ")}`
   if (!existsSync("/etc/debian_version") || process.getuid?.() !== 0) return `${why}; on Debian or Ubuntu run: sudo sh -c '${command}'`
@@ -73,7 +75,11 @@ export function aptInstall(packages: readonly string[], why: string): string | n
 /** Null when Rust can compile and link here, else one sentence how to get there. */
 export function rustMissing(): string | null {
   if (!works("cargo")) return "Rust is missing: install it from https://rustup.rs (version 1.95 or newer), then run this again."
-  return works("cc") ? null : aptInstall(["gcc", "libc6-dev"], "Rust needs a C linker")
+  if (works("cc")) return null
+  const why = "Rust needs a C linker"
+  return (
+    aptInstall(["gcc", "libc6-dev"], why) ?? (works("cc") ? null : `${why}; gcc is installed, but cc does not start: is it on the PATH?`)
+  )
 }
 
 /** Where Chromium (or Chrome) is: `STATESPACE_CHROMIUM`, else the first known name on the PATH; null when there is none. */
