@@ -47,7 +47,7 @@ export function buildTypeScript(): void {
   const fresh = join(work, "dist")
   rmSync(fresh, { recursive: true, force: true })
   run(bin("tsc"), ["-p", "tsconfig.json", "--outDir", fresh])
-  if (existsSync(join(fresh, "worker.js")) && existsSync(join(fresh, "web.js"))) tsx("scripts/bundle.ts", [fresh])
+  tsx("scripts/bundle.ts", [fresh])
   rmSync(dist, { recursive: true, force: true })
   renameSync(fresh, dist)
 }
