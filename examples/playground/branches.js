@@ -92,7 +92,7 @@ export class Branches {
     this.switch(-1)
   }
 
-  /** While one branch works the others can be looked at later. @param {boolean} locked */
+  /** While a branch works it stays the one that is shown. @param {boolean} locked */
   lock(locked) {
     for (const button of this.#list.querySelectorAll("button")) button.disabled = locked
   }

@@ -31,6 +31,7 @@ export class HeatMap {
   #texts = []
   /** @type {import("./delta.js").Picture | undefined} */
   #picture
+  #cells = new OffscreenCanvas(1, 1)
   #selected = -1
   #canvas = /** @type {HTMLCanvasElement} */ ($("heat-map"))
   #rows = /** @type {HTMLSelectElement} */ ($("heat-rows"))
@@ -104,6 +105,7 @@ export class HeatMap {
     this.#picture = this.#views.length > 0 ? picture(this.#views, rows, value) : undefined
     this.#onColors(this.#picture && changeOfText(this.#views, rows))
     this.#legend(value, rows)
+    this.#paint()
     this.#draw()
     this.#detail()
   }
@@ -120,12 +122,28 @@ export class HeatMap {
     bar.style.backgroundImage = gradient(theme(), shown.kind)
     const name = value === "size" ? "Δ" : signed ? "Δ ÷ usual" : "octaves"
     const ticks = [shown.low, middle, shown.high].map((x) => element("span", {}, tick(x)))
-    $("legend").replaceChildren(bar, element("div", { class: "legend-ticks" }, ...ticks), element("span", { class: "legend-name" }, name))
+    const hint = "Point at a token, or use ← →"
+    $("legend").replaceChildren(
+      bar,
+      element("span", { class: "legend-name" }, name),
+      element("div", { class: "legend-ticks" }, ...ticks),
+      element("span", { class: "legend-hint" }, hint),
+    )
   }
 
   /** Width of a column in CSS pixels: a short text does not fill the panel with slabs. */
   #step() {
     return Math.min(22, this.#canvas.clientWidth / Math.max(1, this.#picture?.columns ?? 1))
+  }
+
+  /** Colors the cells, one pixel each; drawing stretches them. */
+  #paint() {
+    const shown = this.#picture
+    if (shown === undefined) return
+    const image = new ImageData(shown.columns, shown.rows)
+    for (const [at, value] of shown.values.entries()) image.data.set([...colorOf(theme(), shown.kind, place(shown, value)), 255], 4 * at)
+    this.#cells = new OffscreenCanvas(shown.columns, shown.rows)
+    this.#cells.getContext("2d")?.putImageData(image, 0, 0)
   }
 
   #draw() {
@@ -139,16 +157,9 @@ export class HeatMap {
     this.#canvas.width = Math.round(width * scale)
     this.#canvas.height = Math.round(height * scale)
     if (shown === undefined) return
-    const [step, line] = [this.#step() * scale, (height * scale) / shown.rows]
-    for (let row = 0; row < shown.rows; row++) {
-      for (let column = 0; column < shown.columns; column++) {
-        const color = colorOf(theme(), shown.kind, place(shown, shown.values[row * shown.columns + column]))
-        context.fillStyle = `rgb(${color})`
-        // Edges on whole pixels: a seam between two cells would look like data.
-        const [left, top] = [Math.round(column * step), Math.round(row * line)]
-        context.fillRect(left, top, Math.round((column + 1) * step) - left, Math.round((row + 1) * line) - top)
-      }
-    }
+    const step = this.#step() * scale
+    context.imageSmoothingEnabled = false
+    context.drawImage(this.#cells, 0, 0, step * shown.columns, this.#canvas.height)
     if (this.#selected < 0) return
     context.strokeStyle = getComputedStyle(this.#canvas).color
     context.lineWidth = 2 * scale

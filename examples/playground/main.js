@@ -26,7 +26,17 @@ const heat = new HeatMap({
   onSelect: (token) => transcript.mark(heatFirst + token),
   onColors: (changes) => transcript.color(heatFirst, changes),
 })
-const work = new Work({ onTick: tick, onStart: () => looking.abort(), onEnd: look })
+const work = new Work({
+  onTick: tick,
+  onStart: () => {
+    looking.abort()
+    branches.lock(true)
+  },
+  onEnd: () => {
+    branches.lock(false)
+    look()
+  },
+})
 const branches = new Branches((branch) => {
   transcript.show(branch?.entries ?? [])
   tick()

@@ -83,7 +83,7 @@ export class Meter {
       const place = { x: beside ? endX + 8 : endX - 8, y: Math.max(margin.top - 2, endY - 8), "text-anchor": beside ? "start" : "end" }
       picture.append(
         svg("line", { class: "cache", x1: x(0), y1: y(0), x2: endX, y2: endY }),
-        svg("text", { class: "axis", ...place }, "attention cache, calculated"),
+        svg("text", { class: "axis", ...place }, width < 420 ? "attention cache" : "attention cache, calculated"),
       )
     }
     for (const name of /** @type {const} */ (["engine", "state"])) {

@@ -11,6 +11,8 @@ export class Work {
   #done = Promise.resolve()
   /** @type {{ time: number, tokens: number }[]} */
   #marks = []
+  /** What had the focus before Stop took it. @type {HTMLElement | undefined} */
+  #before
   #tokens = 0
   #shownAt = 0
 
@@ -40,15 +42,17 @@ export class Work {
     await this.#done
   }
 
-  /** @param {boolean} enabled */
+  /** @param {boolean} enabled whether work can begin; Stop is there while it cannot */
   enable(enabled) {
+    const focused = document.activeElement
     for (const id of busyControls) /** @type {HTMLButtonElement} */ ($(id)).disabled = !enabled
     const stop = /** @type {HTMLButtonElement} */ ($("stop"))
-    const focused = document.activeElement
-    stop.disabled = enabled || this.#controller === undefined
-    // A focused button that is switched off would drop the keyboard to the top of the page.
-    if (focused === stop && stop.disabled) $("prompt").focus()
-    if (focused instanceof HTMLButtonElement && focused.disabled && !stop.disabled) stop.focus()
+    stop.disabled = enabled
+    // A focused button that is switched off would drop the keyboard to the top of the page, so focus waits on Stop and then goes back.
+    if (!enabled && focused instanceof HTMLButtonElement && focused.disabled) {
+      this.#before = focused
+      stop.focus()
+    } else if (enabled && focused === stop) (this.#before ?? $("prompt")).focus()
   }
 
   /**

@@ -11,7 +11,7 @@ export function theme() {
 }
 
 function changed() {
-  $("theme").setAttribute("aria-pressed", String(theme() === "dark"))
+  $("theme").textContent = theme() === "dark" ? "Light theme" : "Dark theme"
   document.dispatchEvent(new Event("themechange"))
 }
 

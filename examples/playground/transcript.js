@@ -72,6 +72,7 @@ export class Transcript {
   drop(count) {
     for (const node of this.#nodes.splice(0, count)) node.remove()
     if (this.#colors) this.#colors.first -= count
+    this.#marked -= count
   }
 
   /** Colors tokens from the entry `first` on; undefined takes the color away. @param {number} first @param {Float32Array | undefined} changes */
