@@ -31,6 +31,7 @@ export class HeatMap {
   #texts = []
   /** @type {import("./delta.js").Picture | undefined} */
   #picture
+  #partial = false
   #cells = new OffscreenCanvas(1, 1)
   #selected = -1
   #canvas = /** @type {HTMLCanvasElement} */ ($("heat-map"))
@@ -62,6 +63,7 @@ export class HeatMap {
   clear(why) {
     this.#views = []
     this.#texts = []
+    this.#partial = false
     this.#picture = undefined
     this.#selected = -1
     this.#canvas.setAttribute("aria-valuetext", "No tokens yet")
@@ -78,11 +80,13 @@ export class HeatMap {
   /**
    * @param {import("./delta.js").Layer[]} layers
    * @param {string[]} texts of the tokens
+   * @param {boolean} partial whether the branch holds more than these tokens
    * @param {AbortSignal} signal
    */
-  async show(layers, texts, signal) {
+  async show(layers, texts, partial, signal) {
     const views = await lookAtAll(layers, signal)
     this.#views = views
+    this.#partial = partial
     this.#texts = texts
     this.#selected = -1
     this.#change()
@@ -99,7 +103,8 @@ export class HeatMap {
   #change() {
     const rows = this.#row()
     const value = this.#value.value === "size" ? "size" : "change"
-    $("heat-text").textContent = words[rows === "layers" ? "layers" : "channels"][value]
+    const alone = this.#partial ? ` Computed for these ${this.#texts.length} tokens alone, from an empty state.` : ""
+    $("heat-text").textContent = words[rows === "layers" ? "layers" : "channels"][value] + alone
     $("heat-top").textContent = rows === "layers" ? "first layer" : "slow"
     $("heat-bottom").textContent = rows === "layers" ? "last layer" : "fast"
     this.#picture = this.#views.length > 0 ? picture(this.#views, rows, value) : undefined

@@ -48,10 +48,10 @@ export async function droppedFiles(transfer) {
 export class Loader {
   /** @type {AbortController | undefined} */
   #work
-  /** @type {(model: Model) => void} */
+  /** @type {(model: Model) => Promise<void>} */
   #onLoaded
 
-  /** @param {(model: Model) => void} onLoaded */
+  /** @param {(model: Model) => Promise<void>} onLoaded */
   constructor(onLoaded) {
     this.#onLoaded = onLoaded
     const folder = /** @type {HTMLInputElement} */ ($("folder"))
@@ -98,7 +98,7 @@ export class Loader {
     try {
       const model = await load(source, { signal, onProgress: showProgress })
       this.#loaded(model)
-      this.#onLoaded(model)
+      await this.#onLoaded(model)
     } catch (error) {
       $("loader-body").hidden = !open
       $("change").hidden = $("change").dataset.loaded === undefined

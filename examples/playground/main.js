@@ -72,7 +72,7 @@ async function look() {
   if (work.busy) return
   looking = new AbortController()
   const { signal } = looking
-  const entries = branches.current?.entries ?? []
+  const { entries = [], tokens: held = 0 } = branches.current ?? {}
   let first = entries.length
   while (first > 0 && entries.length - first < heatTokens && "id" in (entries[first - 1] ?? {})) first--
   const tokens = entries.slice(first).flatMap((entry) => ("id" in entry ? [entry] : []))
@@ -83,7 +83,7 @@ async function look() {
     signal.throwIfAborted()
     heatFirst = first
     const texts = tokens.map(({ text }) => text)
-    await heat.show(captured.dt ?? [], texts, signal)
+    await heat.show(captured.dt ?? [], texts, held > tokens.length, signal)
   } catch (error) {
     if (!isAbort(error)) heat.clear(error instanceof Error ? error.message : String(error))
   }
