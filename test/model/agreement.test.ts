@@ -8,7 +8,7 @@ import { decodeSafetensors } from "../../ts/io/safetensors.ts"
 import type { Model } from "../../ts/run/model.ts"
 import type { Session } from "../../ts/run/session.ts"
 import { relativeError, someIds } from "../support/models.ts"
-import { openNative } from "../support/native.ts"
+import { openTested } from "../support/open.ts"
 
 const bound = 1e-5
 
@@ -43,7 +43,7 @@ async function stepped(model: Model, ids: Int32Array): Promise<Session> {
 describe.each(["mamba", "mamba-odd"])("%s", (name) => {
   let model: Model
   beforeAll(async () => {
-    model = await openNative(name)
+    model = await openTested(name)
   })
   afterAll(() => model.dispose())
 
@@ -148,7 +148,7 @@ describe("compute bf16", () => {
   test.each(["mamba", "mamba-odd", "rustbook"])(
     "%s: prefill, chunks and steps agree within NMSE 1e-4, and with f32 within 1e-3",
     async (name) => {
-      const [model, f32] = [await openNative(name, { compute: "bf16" }), await openNative(name)]
+      const [model, f32] = [await openTested(name, { compute: "bf16" }), await openTested(name)]
       expect(model.info().compute).toBe("bf16")
       const ids = someIds(200, model.config.vocabSize, 2)
       const whole = await fed(model, ids)

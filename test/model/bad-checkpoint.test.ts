@@ -4,9 +4,11 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { CheckpointError, StatespaceError, TokenizerError } from "../../ts/errors.ts"
-import { load } from "../../ts/index.ts"
+import { load as loadOn } from "../../ts/index.ts"
 import { decodeSafetensors, encodeSafetensors, type TensorData } from "../../ts/io/safetensors.ts"
-import { root } from "../support/models.ts"
+import { way } from "../support/backend.ts"
+
+const load = (path: string): ReturnType<typeof loadOn> => loadOn(path, way)
 
 let folder: string
 beforeAll(async () => {
@@ -18,7 +20,7 @@ let count = 0
 /** A copy of the small checkpoint with its tensors or its configuration changed. */
 async function changed(tensors?: (tensors: Map<string, TensorData>) => void, config?: object): Promise<string> {
   const path = join(folder, String(count++))
-  await cp(`${root}test/golden/families/mamba`, path, { recursive: true })
+  await cp(new URL("../golden/families/mamba", import.meta.url), path, { recursive: true })
   if (tensors !== undefined) {
     const file = decodeSafetensors(await readFile(join(path, "model.safetensors")), "model")
     tensors(file.tensors)

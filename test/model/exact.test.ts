@@ -4,8 +4,9 @@ import type { EngineOptions } from "../../ts/backend/interface.ts"
 import type { Model } from "../../ts/run/model.ts"
 import type { Session } from "../../ts/run/session.ts"
 import type { GenerateOptions, Piece } from "../../ts/run/types.ts"
+import { isNative } from "../support/backend.ts"
 import { digest, someIds } from "../support/models.ts"
-import { openNative } from "../support/native.ts"
+import { openTested } from "../support/open.ts"
 
 const names = ["mamba", "mamba-odd", "rustbook"]
 const vocabOf: Record<string, number> = { mamba: 320, "mamba-odd": 320, rustbook: 4096 }
@@ -19,7 +20,7 @@ const tokensOf = async (session: Session, options: GenerateOptions): Promise<num
 
 /** Everything that a model answers, as one value. */
 async function answers(name: string, engine: EngineOptions): Promise<unknown> {
-  const model = await openNative(name, { engine })
+  const model = await openTested(name, { engine })
   const ids = someIds(700, vocabOf[name] as number, 8)
   const session = await fed(model, ids)
   const greedy = await session.generate(long(20)).result()
@@ -45,20 +46,21 @@ describe.each(names)("%s", (name) => {
     }
   })
 
-  test("copying the weights instead of mapping them changes nothing", async () => {
-    const [mapped, copied] = [await openNative(name), await openNative(name, { mmap: false })]
+  test("copying the weights instead of mapping them changes nothing", async (context) => {
+    if (!isNative) context.skip("WebAssembly maps no files")
+    const [mapped, copied] = [await openTested(name), await openTested(name, { mmap: false })]
     const ids = someIds(50, vocabOf[name] as number)
     expect(digest(await (await fed(copied, ids)).save())).toBe(digest(await (await fed(mapped, ids)).save()))
     await Promise.all([mapped.dispose(), copied.dispose()])
   })
 
   test("save, restore and fork go on as the session does", async () => {
-    const model = await openNative(name)
+    const model = await openTested(name)
     const session = await fed(model, someIds(600, vocabOf[name] as number))
     await tokensOf(session, long(7, { temperature: 1, seed: 2 }))
     const bytes = await session.save()
     const others = [model.session(bytes), session.fork()]
-    const elsewhere = await openNative(name)
+    const elsewhere = await openTested(name)
     others.push(elsewhere.session(bytes))
     const options = long(25, { temperature: 1, repetitionPenalty: 1.1 })
     const expected = await tokensOf(session, options)
@@ -80,7 +82,7 @@ describe.each(names)("%s", (name) => {
   ]
   describe.each(ends)("a %s generation", (_kind, options) => {
     test("ended by break at every index from 1 to 17 goes on as if it had not been", async () => {
-      const model = await openNative(name)
+      const model = await openTested(name)
       const start = await fed(model, someIds(30, vocabOf[name] as number, 3))
       const whole = start.fork()
       const expected = await tokensOf(whole, long(26, options))
@@ -98,7 +100,7 @@ describe.each(names)("%s", (name) => {
     })
 
     test("ended by an abort or an exception in the caller's loop likewise", async () => {
-      const model = await openNative(name)
+      const model = await openTested(name)
       const start = await fed(model, someIds(30, vocabOf[name] as number, 3))
       const whole = start.fork()
       const expected = await tokensOf(whole, long(26, options))
@@ -128,7 +130,7 @@ describe.each(names)("%s", (name) => {
   })
 
   test("an aborted feed leaves the session as it was, wherever the abort arrives", async () => {
-    const model = await openNative(name)
+    const model = await openTested(name)
     const session = await fed(model, someIds(30, vocabOf[name] as number))
     const before = await session.save()
     const ids = someIds(4000, vocabOf[name] as number, 4)
@@ -151,7 +153,7 @@ describe.each(names)("%s", (name) => {
 
 describe("a stop string that spans pieces", () => {
   test("shows in no piece, and the session holds its tokens", async () => {
-    const model = await openNative("rustbook")
+    const model = await openTested("rustbook")
     const start = model.session()
     await start.feed("The compiler will")
     const whole = start.fork()

@@ -4,9 +4,10 @@ import { loadNative } from "../../ts/backend/native.ts"
 import { OptionError } from "../../ts/errors.ts"
 import { Graph } from "../../ts/graph/graph.ts"
 import { scan } from "../../ts/ops/index.ts"
-import { type SelectiveScanInput, selectiveScan } from "../../ts/ops.ts"
 import { lower } from "../../ts/plan/lower.ts"
 import { asBytes, asFloats } from "../../ts/run/numbers.ts"
+import type { SelectiveScanInput } from "../../ts/run/scan.ts"
+import { selectiveScan } from "../support/backend.ts"
 import { golden, relativeError } from "../support/models.ts"
 
 type Nested = number | Nested[]

@@ -1,14 +1,13 @@
 /** Models for tests: the golden checkpoints on any backend, and a tokenizer of one letter a token. */
-import { createHash } from "node:crypto"
-import { readFileSync } from "node:fs"
-import { fileURLToPath } from "node:url"
 import type { Backend } from "../../ts/backend/interface.ts"
-import { readCheckpoint } from "../../ts/io/file.ts"
+import { Sha256 } from "../../ts/io/sha256.ts"
 import type { Tokenizer } from "../../ts/io/tokenizer.ts"
 import { families } from "../../ts/models/index.ts"
 import { type Model, type ModelParts, openModel } from "../../ts/run/model.ts"
+import { openFolder, readText } from "./files.ts"
 
-export const root: string = fileURLToPath(new URL("../..", import.meta.url))
+/** Of the repository, with a slash behind it; in a page of no use. */
+export const root: string = decodeURIComponent(new URL("../../", import.meta.url).pathname)
 
 /** Id i is the letter i mod 26; text is read letter by letter. */
 export const letters = {
@@ -22,15 +21,18 @@ export const letters = {
   stream: () => ({ push: (id: number) => letters.decode([id]), flush: () => "" }),
 } as unknown as Tokenizer
 
-/** The small random checkpoint of `test/golden/families`. */
-export async function openFamily(name: string, backend: Backend, parts: Partial<ModelParts> & { config?: object } = {}): Promise<Model> {
+/** The model in a folder of the repository, with its configuration changed by `config`. */
+export async function openModelIn(path: string, backend: Backend, parts: Partial<ModelParts> & { config?: object } = {}): Promise<Model> {
   const { config, ...rest } = parts
-  const read = await readCheckpoint(`${root}test/golden/families/${name}`)
+  const read = await openFolder(path)
   const checkpoint = { ...read, config: { ...read.config, ...config }, generationConfig: { ...read.generationConfig, ...config } }
   return openModel({ checkpoint, families, backend, ...rest })
 }
+/** A small random checkpoint. */
+export const openFamily = (name: string, backend: Backend, parts: Parameters<typeof openModelIn>[2] = {}): Promise<Model> =>
+  openModelIn(`test/golden/families/${name}`, backend, parts)
 
-export const golden = <T>(path: string): T => JSON.parse(readFileSync(`${root}test/golden/${path}`, "utf8")) as T
+export const golden = <T>(path: string): T => JSON.parse(readText(`test/golden/${path}`)) as T
 
 /** Ids that look random and are the same in every run. */
 export function someIds(length: number, vocabSize: number, seed: number = 1): Int32Array {
@@ -53,4 +55,4 @@ export function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): numbe
 }
 
 /** Stands for many bytes in a comparison, which element by element takes longer than the work that is tested. */
-export const digest = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex")
+export const digest = (bytes: Uint8Array): string => new Sha256().update(bytes).hex()

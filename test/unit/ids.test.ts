@@ -1,13 +1,12 @@
 /** Long text on its way to ids: the same as encoding it whole, wherever it is encoded, while the event loop goes on. */
-import { readFileSync } from "node:fs"
 import { describe, expect, test } from "vitest"
 import { Tokenizer } from "../../ts/io/tokenizer.ts"
 import { IdReader } from "../../ts/run/ids.ts"
-import { root } from "../support/models.ts"
+import { readText } from "../support/files.ts"
 
-const json = JSON.parse(readFileSync(`${root}models/rustbook-mamba1-2.8m/tokenizer.json`, "utf8"))
+const json = JSON.parse(readText("models/rustbook-mamba1-2.8m/tokenizer.json"))
 const tokenizer = new Tokenizer(json)
-const text = readFileSync(`${root}test/golden/rustbook-mamba1/validation.txt`, "utf8").repeat(6)
+const text = readText("test/golden/rustbook-mamba1/validation.txt").repeat(6)
 const whole = tokenizer.encode(text)
 
 /** The same tokenizer behind a line that takes its time, and what was sent along it. */

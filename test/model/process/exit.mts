@@ -1,7 +1,8 @@
 /** Leaves in the middle of a generation and of a feed. */
 import { load } from "../../../ts/index.ts"
+import { way } from "../../support/backend.ts"
 
-const model = await load()
+const model = await load(undefined, way)
 model
   .session()
   .feed(Int32Array.from({ length: 100_000 }, () => 5))

@@ -1,8 +1,9 @@
 /** Generates, disposes nothing, and ends when there is nothing left to do. */
 import { load } from "../../../ts/index.ts"
-import { selectiveScan } from "../../../ts/ops.ts"
 
-const model = await load()
+import { selectiveScan, way } from "../../support/backend.ts"
+
+const model = await load(undefined, way)
 const session = model.session()
 await session.feed("The compiler")
 const { tokens } = await model.complete("The compiler will", { maxNewTokens: 5 })

@@ -2,9 +2,9 @@
 import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { expect, test } from "vitest"
-import { needsNative } from "./native-kit.ts"
+import { needsBackend } from "./seam-kit.ts"
 
-needsNative()
+needsBackend()
 
 interface End {
   code: number | null
@@ -12,7 +12,7 @@ interface End {
   out: string
   err: string
 }
-const path = (file: string): string => fileURLToPath(new URL(`native-life/${file}`, import.meta.url))
+const path = (file: string): string => fileURLToPath(new URL(`seam-life/${file}`, import.meta.url))
 
 function run(script: string, flags: string[] = []): Promise<End> {
   const child = spawn(process.execPath, [...flags, path("start.mjs"), path("scripts.ts"), script], { timeout: 60_000 })

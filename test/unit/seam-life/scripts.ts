@@ -1,6 +1,6 @@
-/** What the processes of `native-life.test.ts` do, by the name in their last argument. */
+/** What the processes of `seam-life.test.ts` do, by the name in their last argument. */
 import { Worker } from "node:worker_threads"
-import { floats } from "../native-kit.ts"
+import { floats } from "../seam-kit.ts"
 import { moment, say, setUp } from "./setup.ts"
 
 function worker(script: string): Worker {

@@ -1,8 +1,7 @@
 /** An engine with a program of which a run never ends by itself. */
 import { writeSync } from "node:fs"
 import type { Engine, ProgramHandle, StateHandle } from "../../../ts/backend/interface.ts"
-import { loadNative } from "../../../ts/backend/native.ts"
-import { accumulate, bytes, endless } from "../native-kit.ts"
+import { accumulate, backend, bytes, endless } from "../seam-kit.ts"
 
 export interface Busy {
   engine: Engine
@@ -13,7 +12,7 @@ export interface Busy {
 }
 
 export async function setUp(): Promise<Busy> {
-  const engine = await loadNative().open({ threads: 2 })
+  const engine = await backend.open({ threads: 2 })
   const program = await engine.load(accumulate(1), null)
   const state = await engine.state(program)
   await engine.write(program, "x", bytes(1))

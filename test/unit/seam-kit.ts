@@ -1,25 +1,16 @@
-/** Plans of a node or two, written by hand, and what the tests of the native backend share. */
+/** Plans of a node or two, written by hand, and what the tests of the seam share. */
 import { beforeEach } from "vitest"
 import type { Backend } from "../../ts/backend/interface.ts"
-import { loadNative } from "../../ts/backend/native.ts"
-import { BackendUnavailableError } from "../../ts/errors.ts"
 import { opset } from "../../ts/plan/lower.ts"
+import { backendMissing, openBackend } from "../support/backend.ts"
 
-function find(): { backend?: Backend; missing?: string } {
-  try {
-    return { backend: loadNative() }
-  } catch (error) {
-    if (!(error instanceof BackendUnavailableError)) throw error
-    return { missing: error.message }
-  }
-}
-const found = find()
+const missing = await backendMissing()
 
-/** The backend; tests that need it are skipped where it is not. */
-export const native: Backend = found.backend as Backend
-export function needsNative(): void {
+/** The backend under test; tests that need it are skipped where it is not. */
+export const backend: Backend = missing === undefined ? await openBackend() : (undefined as never)
+export function needsBackend(): void {
   beforeEach((context) => {
-    if (found.missing) context.skip(found.missing)
+    if (missing) context.skip(missing)
   })
 }
 

@@ -1,6 +1,6 @@
 /** What the worker threads of `scripts.ts` do, by the name in `workerData`. */
 import { parentPort, workerData } from "node:worker_threads"
-import { floats } from "../native-kit.ts"
+import { floats } from "../seam-kit.ts"
 import { setUp } from "./setup.ts"
 
 const { engine, program, state, forever } = await setUp()
