@@ -15,7 +15,7 @@ export type SlimOptions = LoadOptions & { wasm: NonNullable<WasmOptions["wasm"]>
 
 const platform = browser()
 
-/** `load` of `statespace`, in a page. @throws OptionError `OPTION_REQUIRED` without `wasm` or `worker` */
+/** `load` of `statespace`, in a page. @throws BackendUnavailableError without `wasm` or `worker` */
 export function load(source: CheckpointSource, options: SlimOptions): Promise<Model> {
   return loadFrom(platform, families, source, options)
 }

@@ -10,9 +10,9 @@ import { cudaMissing } from "./cuda.ts"
 import type { BackendStatus, Platform } from "./types.ts"
 
 function wasmStatus(): BackendStatus {
-  const missing = wasmMissing() ?? (existsSync(assets.wasm(false)) ? undefined : "this installation has no engine.wasm")
+  const threads = defaultThreads()
+  const missing = wasmMissing() ?? (existsSync(assets.wasm(threads > 1)) ? undefined : "this installation has no module for it")
   if (missing !== undefined) return { name: "wasm", available: false, reason: `The wasm backend is not available: ${missing}.` }
-  const threads = existsSync(assets.wasm(true)) ? defaultThreads() : 1
   return { name: "wasm", available: true, cores: threads, note: threads > 1 ? `${threads} threads` : "single-threaded" }
 }
 

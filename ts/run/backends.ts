@@ -16,8 +16,8 @@ export interface Info {
 /** Backends in the order in which "auto" tries them. */
 const all = ["cuda", "native", "wasm"] as const
 
-/** Once in a process: the second model has the same reason as the first. */
-let warned = false
+/** Platforms that have warned, which each process has one of: the second model has the same reason as the first. */
+const warned = new WeakSet<Platform>()
 
 /**
  * The backend asked for, or the first that this machine has; then the caller hears once why it is not a better one.
@@ -35,8 +35,8 @@ export async function chooseBackend(
     try {
       const backend = await platform.backend(candidate, places)
       const [first] = refusals
-      if (first !== undefined && !quiet && !warned) {
-        warned = true
+      if (first !== undefined && !quiet && !warned.has(platform)) {
+        warned.add(platform)
         const choice = `Or choose with backend: "${candidate}" or quiet: true, and this is not said again.`
         platform.warn(`Running on ${candidate}, which is slower. ${first.message} ${choice}`, "STATESPACE_FALLBACK")
       }

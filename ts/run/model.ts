@@ -1,5 +1,5 @@
 /** A loaded model: text and ids in, text, scores, vectors and sessions out. */
-import type { Backend, EngineInfo, EngineOptions, TensorSource } from "../backend/interface.ts"
+import type { AsyncEncoder, Backend, EngineInfo, EngineOptions, TensorSource } from "../backend/interface.ts"
 import { CheckpointError, DisposedError, MemoryLimitError, TokenizerError } from "../errors.ts"
 import type { Tokenizer } from "../io/tokenizer.ts"
 import type { Checkpoint } from "../io/types.ts"
@@ -132,6 +132,7 @@ export class Model {
   readonly #sessions = new Set<Session>()
   readonly #reader: IdReader
   #fingerprint: string | undefined
+  #encoder: Promise<AsyncEncoder> | undefined
   #disposed = false
 
   /** Made by `load()`. */
@@ -140,7 +141,11 @@ export class Model {
     const { model } = runner
     this.#parts = parts
     this.config = camelCase(checkpoint.config, model)
-    this.#reader = new IdReader(model.vocabSize, () => this.tokenizer)
+    this.#reader = new IdReader(
+      model.vocabSize,
+      () => this.tokenizer,
+      () => this.#elsewhere(),
+    )
     const bos = checkpoint.generationConfig.bos_token_id ?? checkpoint.config.bos_token_id
     this.#context = {
       runner,
@@ -164,6 +169,15 @@ export class Model {
   #tokenizer(): Tokenizer | undefined {
     const { tokenizer, checkpoint } = this.#parts
     return tokenizer === undefined ? checkpoint.tokenizer : (tokenizer ?? undefined)
+  }
+
+  /** The checkpoint's tokenizer in the engine's thread, where there is one; made when the first long text comes. */
+  #elsewhere(): Promise<AsyncEncoder> | undefined {
+    const { tokenizer, checkpoint, runner } = this.#parts
+    if (tokenizer !== undefined || checkpoint.tokenizerFiles === undefined) return undefined
+    const { json, config } = checkpoint.tokenizerFiles
+    this.#encoder ??= runner.engine.tokenizer?.(json, config)
+    return this.#encoder
   }
 
   /** Throws TokenizerError when the model has none: it then works on ids. */

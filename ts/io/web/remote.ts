@@ -14,6 +14,8 @@ export interface RemoteContext {
   immutable?: boolean
   /** For messages: `owner/name@revision`; otherwise the address. */
   what?: string
+  /** Set once a file came from the cache. */
+  kept?: boolean
 }
 
 const unreachable = "Check the network and the address; a server of another origin must allow this page to read from it (CORS)."
@@ -139,6 +141,7 @@ class Remote {
   }
 
   #kept(entry: Entry): RemoteFile {
+    this.#context.kept = true
     return new RemoteFile(this.#url.href, entry.bytes, () => this.#read(entry))
   }
 

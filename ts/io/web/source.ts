@@ -65,6 +65,13 @@ function place(text: string, options: SourceOptions): Place {
   return { ...splitUrl(url), label: `URL ${url.href}`, context: { options: { ...options, endpoint: undefined, token: undefined } } }
 }
 
+/**
+ * Whether the folder does without this file. Weights are kept last, so what is not beside kept weights was not on the server either: without
+ * network it is absent, and weights that are absent are refused.
+ */
+const isAbsent = ({ status, code }: HubError, { kept = false }: RemoteContext): boolean =>
+  status === 404 || code === "HUB_OFFLINE" || (code === "HUB_UNREACHABLE" && kept)
+
 /** What a page knows of a folder behind an address: it asks for each file. */
 function remoteFolder({ base, list }: Place, context: RemoteContext): Folder {
   let missing: HubError | undefined
@@ -78,7 +85,7 @@ function remoteFolder({ base, list }: Place, context: RemoteContext): Folder {
       try {
         return await open(file)
       } catch (error) {
-        if (!(error instanceof HubError) || (error.status !== 404 && error.code !== "HUB_OFFLINE")) throw error
+        if (!(error instanceof HubError) || !isAbsent(error, context)) throw error
         missing = error
         return undefined
       }

@@ -1,0 +1,218 @@
+/** Which backend is taken, what is said about it, and what each is handed. */
+import { readFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
+import { describe, expect, it, test, vi } from "vitest"
+import type { Backend, FileStream, WeightsSource } from "../../ts/backend/interface.ts"
+import { nullBackend } from "../../ts/backend/null.ts"
+import { BackendUnavailableError, MemoryLimitError, PlanError } from "../../ts/errors.ts"
+import { readCheckpoint } from "../../ts/io/file.ts"
+import type { CheckpointFile } from "../../ts/io/types.ts"
+import { openCheckpoint } from "../../ts/io/web/source.ts"
+import { families } from "../../ts/models/index.ts"
+import { browser } from "../../ts/platform/browser.ts"
+import type { BackendName, Platform } from "../../ts/platform/types.ts"
+import { chooseBackend, makeInfo } from "../../ts/run/backends.ts"
+import { loadFrom } from "../../ts/run/load.ts"
+import { openModel } from "../../ts/run/model.ts"
+import { fakeBackend } from "../support/fake-engine.ts"
+import { serveFiles } from "../support/file-server.ts"
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+const absent = (name: string): BackendUnavailableError =>
+  new BackendUnavailableError("BACKEND_UNAVAILABLE", `No ${name} here.`, { backend: name, fix: `Install ${name}.` })
+
+/** A platform on which the named backends are there; it keeps what it warns of. */
+function platform(...there: string[]): Platform & { warnings: string[][]; asked: unknown[] } {
+  const warnings: string[][] = []
+  const asked: unknown[] = []
+  const backend = (name: string): Backend => ({ ...fakeBackend(), name })
+  return {
+    ...{ name: "node", order: ["native", "wasm"], warnings, asked },
+    async backend(name, options) {
+      asked.push([name, options])
+      if (!there.includes(name)) throw absent(name)
+      return backend(name)
+    },
+    status: (name) => ({ name, available: there.includes(name), ...(there.includes(name) ? {} : { reason: absent(name).message }) }),
+    openCheckpoint: async () => readCheckpoint(`${root}test/golden/families/mamba`),
+    findFile: async () => undefined,
+    memory: () => 2 ** 30,
+    warn: (message, code) => void warnings.push([code, message]),
+  }
+}
+
+describe("auto", () => {
+  it("takes the first that is there, in silence", async () => {
+    const both = platform("native", "wasm")
+    expect((await chooseBackend(both)).name).toBe("native")
+    expect(both.warnings).toEqual([])
+  })
+
+  it("warns once of a slower one, with reason and way out, and not when asked to be quiet", async () => {
+    const one = platform("wasm")
+    expect((await chooseBackend(one, "auto", { quiet: true })).name).toBe("wasm")
+    expect(one.warnings).toEqual([])
+    expect((await chooseBackend(one)).name).toBe("wasm")
+    await chooseBackend(one, "auto")
+    expect(one.warnings).toHaveLength(1)
+    const [[code, message]] = one.warnings as [string[]]
+    expect(code).toBe("STATESPACE_FALLBACK")
+    for (const part of ["wasm", "No native here.", "Install native."]) expect(message).toContain(part)
+  })
+
+  it("has the reasons of all when there is none", async () => {
+    const error = await chooseBackend(platform()).catch((caught: unknown) => caught)
+    expect(error).toBeInstanceOf(BackendUnavailableError)
+    expect(error).toMatchObject({ backend: "auto", message: expect.stringMatching(/No native here\..*No wasm here\./) })
+  })
+
+  it("does not hide that the native module is another version's", async () => {
+    const stale = platform("wasm")
+    const other = new PlanError("PLAN_OPSET", "Another version.", { fix: "Build it.", issues: [] })
+    stale.backend = (name) => (name === "native" ? Promise.reject(other) : Promise.resolve(fakeBackend()))
+    await expect(chooseBackend(stale)).rejects.toBe(other)
+  })
+})
+
+it("a backend that is named is that one or an error", async () => {
+  const one = platform("wasm")
+  await expect(chooseBackend(one, "native")).rejects.toMatchObject({ backend: "native" })
+  expect((await chooseBackend(one, "wasm")).name).toBe("wasm")
+  expect(one.warnings).toEqual([])
+})
+
+it("info says of each why it is not there or not taken", () => {
+  const { auto, backends } = makeInfo(platform("native", "wasm"))
+  expect(auto).toBe("native")
+  expect(backends).toEqual([
+    { name: "cuda", available: false, reason: "No cuda here. Install cuda." },
+    { name: "native", available: true },
+    { name: "wasm", available: true, note: "auto takes native" },
+  ])
+  expect(makeInfo(platform()).auto).toBeUndefined()
+})
+
+describe("a browser", () => {
+  it("has wasm alone, and says when the page keeps it from using threads", async () => {
+    vi.stubGlobal("navigator", { hardwareConcurrency: 8, deviceMemory: 8 })
+    vi.stubGlobal("process", { ...process, getBuiltinModule: undefined })
+    const page = browser()
+    const status = (name: Exclude<BackendName, "auto">): unknown => page.status(name)
+    expect(status("native")).toMatchObject({ available: false, reason: expect.stringContaining("browser") })
+    expect(status("cuda")).toMatchObject({ available: false })
+    expect(status("wasm")).toMatchObject({
+      available: true,
+      cores: 1,
+      note: expect.stringMatching(/^single-threaded: .*not cross-origin isolated/),
+    })
+    vi.stubGlobal("crossOriginIsolated", true)
+    expect(status("wasm")).toEqual({ name: "wasm", available: true, cores: 4, note: "4 threads" })
+    expect(page.memory()).toBe(2 ** 32)
+    vi.unstubAllGlobals()
+    await expect(page.backend("native", {})).rejects.toMatchObject({ backend: "native" })
+    await expect(page.backend("wasm", {})).rejects.toMatchObject({ backend: "wasm", fix: expect.stringContaining("`wasm`") })
+  })
+})
+
+describe("load", () => {
+  it("passes on where the parts lie, and shows the backend that it took", async () => {
+    const one = platform("wasm")
+    const worker = (): object => ({})
+    const model = await loadFrom(one, families, undefined, { wasm: "x.wasm", worker, threads: 2, quiet: true })
+    expect(model.info().backend).toBe("wasm")
+    expect(one.asked).toEqual([
+      ["native", { nativePath: undefined, wasm: "x.wasm", worker, threads: 2 }],
+      ["wasm", { nativePath: undefined, wasm: "x.wasm", worker, threads: 2 }],
+    ])
+    await model.dispose()
+  })
+})
+
+/** What the backend of that name is handed for these files. */
+async function handed(name: string, files: (file: CheckpointFile) => CheckpointFile): Promise<WeightsSource> {
+  const checkpoint = await readCheckpoint(`${root}test/golden/families/mamba`)
+  let source: WeightsSource | undefined
+  const inner = fakeBackend()
+  const backend: Backend = {
+    ...inner,
+    name,
+    async open() {
+      const engine = await inner.open()
+      const weights = (given: WeightsSource): ReturnType<typeof engine.weights> => {
+        source = given
+        return engine.weights(given)
+      }
+      return { ...engine, weights }
+    },
+  }
+  const model = await openModel({ checkpoint: { ...checkpoint, files: checkpoint.files.map(files) }, families, backend })
+  await model.dispose()
+  return source as WeightsSource
+}
+
+test("native gets paths, or bytes where there are none; wasm gets streams", async () => {
+  const path = `${root}test/golden/families/mamba/model.safetensors`
+  const bytes = readFileSync(path)
+  expect((await handed("native", (file) => file)).files).toEqual([path])
+  const remote = ({ path: _path, readNow: _now, ...file }: CheckpointFile): CheckpointFile => file
+  const [read] = (await handed("native", remote)).files
+  expect(Buffer.compare(read as Uint8Array, bytes)).toBe(0)
+  const data = new Uint8Array(bytes)
+  expect((await handed("wasm", (file) => ({ ...file, data }))).files).toEqual([data])
+  const [stream] = (await handed("wasm", (file) => file)).files as [FileStream]
+  expect(stream.bytes).toBe(bytes.length)
+  const parts: Uint8Array[] = []
+  for await (const piece of stream.open()) parts.push(piece)
+  expect(Buffer.compare(Buffer.concat(parts), bytes)).toBe(0)
+})
+
+describe("what does not fit 4 GiB", () => {
+  const config = {
+    ...JSON.parse(readFileSync(`${root}test/golden/families/mamba/config.json`, "utf8")),
+    ...{ hidden_size: 2560, intermediate_size: 5120, num_hidden_layers: 64, vocab_size: 50280, time_step_rank: 160, state_size: 16 },
+  }
+  const model = families[0]!.parse(config)
+
+  /** The header of a checkpoint of 2.8 billion parameters; nothing comes after it. */
+  function header(dtype: "BF16" | "F32"): { head: Uint8Array; bytes: number } {
+    let at = 0
+    const entries: Record<string, object> = {}
+    for (const { key, shape } of model.weights.filter(({ optional }) => !optional)) {
+      const size = shape.reduce((a, b) => a * b, dtype === "F32" ? 4 : 2)
+      entries[key] = { dtype, shape, data_offsets: [at, at + size] }
+      at += size
+    }
+    const text = new TextEncoder().encode(JSON.stringify(entries))
+    const head = new Uint8Array(8 + text.length)
+    new DataView(head.buffer).setBigUint64(0, BigInt(text.length), true)
+    head.set(text, 8)
+    return { head, bytes: head.length + at }
+  }
+
+  it("is refused by wasm before the weights are brought, and not by others", async () => {
+    const { head, bytes } = header("BF16")
+    const server = await serveFiles()
+    server.files.set("/m/config.json", new TextEncoder().encode(JSON.stringify(config)))
+    let closed = false
+    server.answer = (path, response) => {
+      if (!path.endsWith("model.safetensors")) return false
+      response.writeHead(200, { "content-length": bytes }).write(head)
+      response.once("close", () => {
+        closed = true
+      })
+      return true
+    }
+    const page = platform("wasm")
+    page.openCheckpoint = openCheckpoint
+    const error = await loadFrom(page, families, `${server.origin}/m`, { quiet: true, cacheDir: false }).catch((caught: unknown) => caught)
+    expect(error).toBeInstanceOf(MemoryLimitError)
+    expect(error).toMatchObject({ code: "MEMORY_LIMIT", limit: 2 ** 32, largest: "weights", message: expect.stringContaining("4.0 GiB") })
+    expect((error as MemoryLimitError).needed).toBeGreaterThan(bytes)
+    await vi.waitFor(() => expect(closed).toBe(true))
+    const checkpoint = await openCheckpoint(`${server.origin}/m`, { cacheDir: false })
+    const files = checkpoint.files.map((file) => ({ ...file, path: "mapped" }))
+    await (await openModel({ checkpoint: { ...checkpoint, files }, families, backend: nullBackend() })).dispose()
+    await checkpoint.files[0]?.close()
+    await server.close()
+  })
+})

@@ -1,0 +1,217 @@
+/** What a page keeps of its downloads: all of a file or nothing, checked when it is used again. */
+import { readFileSync } from "node:fs"
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
+import type { HubError } from "../../ts/errors.ts"
+import { encodeSafetensors } from "../../ts/io/safetensors.ts"
+import type { Progress, SourceOptions } from "../../ts/io/types.ts"
+import { openCheckpoint } from "../../ts/io/web/source.ts"
+import { type FakeCaches, fakeCaches } from "../support/fake-caches.ts"
+import { type FileServer, serveFiles, sha256 } from "../support/file-server.ts"
+
+const block = 2 ** 22
+const config = new Uint8Array(readFileSync(new URL("../golden/families/mamba/config.json", import.meta.url)))
+/** More than two blocks, no two alike. */
+const made = (seed: number): Uint8Array => {
+  const data = new Uint8Array(2.5 * block).map((_, i) => (i * 31 + (i >> 12) * seed) & 255)
+  return encodeSafetensors(new Map([["a", { dtype: "u8", shape: [data.length], data }]]))
+}
+const [weights, others] = [made(7), made(11)]
+
+let server: FileServer
+let caches: FakeCaches
+beforeEach(async () => {
+  server = await serveFiles()
+  server.files.set("/m/config.json", config)
+  server.files.set("/m/model.safetensors", weights)
+  caches = fakeCaches()
+  vi.stubGlobal("caches", caches)
+})
+afterEach(async () => {
+  vi.unstubAllGlobals()
+  await server.close()
+})
+
+const url = (): string => `${server.origin}/m`
+const kept = (name = "statespace"): string[] =>
+  [...(caches.kept.get(name)?.keys() ?? [])].map((key) => key.slice(server.origin.length)).sort()
+const whole = ["config.json", "model.safetensors"].flatMap((file) => [`/m/${file}?statespace=bytes`, `/m/${file}?statespace=entry`])
+const bytesKey = (): string => `${server.origin}/m/model.safetensors?statespace=bytes`
+const store = (): Map<string, Uint8Array> => caches.kept.get("statespace") as Map<string, Uint8Array>
+
+/** Loads, reads the weights to their end, and tells where they came from. */
+async function load(options: SourceOptions = {}, source = url()): Promise<{ digest: string; from: string[] }> {
+  const from = new Set<string>()
+  const onProgress = (progress: Progress): void => {
+    if (progress.file === "model.safetensors") from.add(progress.phase)
+    options.onProgress?.(progress)
+  }
+  const { files } = await openCheckpoint(source, { ...options, onProgress })
+  const parts: Uint8Array[] = []
+  for await (const piece of files[0]?.open() ?? []) parts.push(piece)
+  return { digest: sha256(Buffer.concat(parts)), from: [...from] }
+}
+const refusal = (options: SourceOptions = {}): Promise<HubError> => load(options).catch((caught: unknown) => caught) as Promise<HubError>
+
+describe("a page's cache", () => {
+  it("keeps what was read to its end, and gives it back while the server has the same", async () => {
+    expect(await load()).toEqual({ digest: sha256(weights), from: ["download"] })
+    expect(kept()).toEqual(whole)
+    expect(await load()).toEqual({ digest: sha256(weights), from: ["read"] })
+    server.files.set("/m/model.safetensors", others)
+    expect(await load()).toEqual({ digest: sha256(others), from: ["download"] })
+    expect(await load()).toEqual({ digest: sha256(others), from: ["read"] })
+    expect(kept()).toEqual(whole)
+  })
+
+  it("trusts a date where there is no ETag, and nothing where there is neither", async () => {
+    server.headers = () => ({ "last-modified": "Wed, 21 Oct 2015 07:28:00 GMT" })
+    await load()
+    expect((await load()).from).toEqual(["read"])
+    server.headers = () => ({})
+    expect((await load()).from).toEqual(["download"])
+    expect((await load()).from).toEqual(["download"])
+  })
+
+  it("asks nobody for a commit of the hub, whose files never change", async () => {
+    const sha = "0123456789abcdef0123456789abcdef01234567"
+    for (const [file, bytes] of [...server.files]) server.files.set(`/o/n/resolve/${sha}/${file.slice(3)}`, bytes)
+    const hub = { endpoint: server.origin }
+    await load(hub, `o/n@${sha}`)
+    server.asked = []
+    expect(await load(hub, `o/n@${sha}`)).toEqual({ digest: sha256(weights), from: ["read"] })
+    expect(server.asked.map(({ path }) => path.split("/").at(-1))).not.toContain("model.safetensors")
+  })
+
+  it.each([
+    ["the first block", 0],
+    ["the second block", block + 5],
+    ["the last byte", weights.length - 1],
+  ])("never hands out a changed byte: %s", async (_what, at) => {
+    await load()
+    const bytes = store().get(bytesKey()) as Uint8Array
+    bytes[at] = (bytes[at] as number) ^ 1
+    const { digest, from } = await load()
+    expect(digest).toBe(sha256(weights))
+    expect(from).toContain("download")
+    // And the copy is whole again.
+    expect(await load()).toEqual({ digest: sha256(weights), from: ["read"] })
+  })
+
+  it.each([
+    ["cut short", (bytes: Uint8Array) => bytes.subarray(0, block + 1000)],
+    ["cut at a block", (bytes: Uint8Array) => bytes.subarray(0, block)],
+    ["empty", () => new Uint8Array()],
+    ["too long", (bytes: Uint8Array) => Buffer.concat([bytes, bytes])],
+  ])("does not use a copy that is %s", async (_what, change) => {
+    await load()
+    store().set(bytesKey(), new Uint8Array(change(store().get(bytesKey()) as Uint8Array)))
+    expect((await load()).digest).toBe(sha256(weights))
+    expect(await load()).toEqual({ digest: sha256(weights), from: ["read"] })
+  })
+
+  it.each(["{", "null", "[]", '{"tag":"x","bytes":5,"digests":[]}', '{"tag":1,"bytes":0,"digests":[]}'])(
+    "does not use a copy whose record is %s",
+    async (text) => {
+      await load()
+      store().set(`${server.origin}/m/model.safetensors?statespace=entry`, new TextEncoder().encode(text))
+      expect(await load()).toEqual({ digest: sha256(weights), from: ["download"] })
+    },
+  )
+
+  it("refuses to mix two versions: a damaged copy of one that the server no longer has", async () => {
+    await load()
+    const bytes = store().get(bytesKey()) as Uint8Array
+    bytes[block + 5] = (bytes[block + 5] as number) ^ 1
+    const { files } = await openCheckpoint(url())
+    server.files.set("/m/model.safetensors", others)
+    const read = async (): Promise<void> => {
+      for await (const _ of files[0]?.open() ?? []);
+    }
+    await expect(read()).rejects.toMatchObject({ code: "HUB_INCOMPLETE", message: expect.stringContaining("another version") })
+    expect(await load()).toEqual({ digest: sha256(others), from: ["download"] })
+  })
+
+  it("has nothing half-written after an abort, a broken connection, or a reader that stops", async () => {
+    const controller = new AbortController()
+    const reason = new Error("enough")
+    const onProgress = ({ file, loaded }: Progress): void => {
+      if (file === "model.safetensors" && loaded > block) controller.abort(reason)
+    }
+    expect(await refusal({ signal: controller.signal, onProgress })).toBe(reason)
+    expect(kept()).toEqual(whole.slice(0, 2))
+    server.answer = (path, response) => {
+      if (!path.endsWith("model.safetensors")) return false
+      response.writeHead(200, { "content-length": weights.length }).write(weights.subarray(0, block + 9), () => response.destroy())
+      return true
+    }
+    expect((await refusal()).code).toBe("HUB_INCOMPLETE")
+    expect(kept()).toEqual(whole.slice(0, 2))
+    server.answer = undefined
+    const { files } = await openCheckpoint(url())
+    for await (const _ of files[0]?.open() ?? []) break
+    await files[0]?.close()
+    expect(kept()).toEqual(whole.slice(0, 2))
+    expect((await load()).digest).toBe(sha256(weights))
+  })
+
+  it("keeps nothing of a content that is not what its digest says", async () => {
+    server.headers = () => ({ etag: `"${sha256(others)}"` })
+    expect((await refusal()).code).toBe("HUB_INCOMPLETE")
+    expect(kept().filter((key) => key.includes("model"))).toEqual([])
+  })
+
+  it("is used without network: switched off, or not there", async () => {
+    await load()
+    server.asked = []
+    expect(await load({ localFilesOnly: true })).toEqual({ digest: sha256(weights), from: ["read"] })
+    expect(server.asked).toEqual([])
+    const source = url()
+    await server.close()
+    expect(await load({}, source)).toEqual({ digest: sha256(weights), from: ["read"] })
+    store().delete(bytesKey().replace("=bytes", "=entry"))
+    await expect(load({}, source)).rejects.toMatchObject({ code: "HUB_UNREACHABLE" })
+  })
+
+  it("that lacks the model says so when the network is off", async () => {
+    const error = await refusal({ localFilesOnly: true })
+    expect(error).toMatchObject({ code: "HUB_OFFLINE", url: `${url()}/config.json` })
+    await load()
+    const bytes = store().get(bytesKey()) as Uint8Array
+    bytes[9] = (bytes[9] as number) ^ 1
+    expect(await refusal({ localFilesOnly: true })).toMatchObject({ code: "HUB_OFFLINE", message: expect.stringContaining("damaged") })
+    expect(server.asked.filter(({ path }) => path.endsWith("model.safetensors"))).toHaveLength(1)
+  })
+
+  it("has the name that was given, or is not used", async () => {
+    await load({ cacheDir: "mine" })
+    expect([...caches.kept.keys()]).toEqual(["mine"])
+    expect(await load({ cacheDir: false })).toEqual({ digest: sha256(weights), from: ["download"] })
+    expect([...caches.kept.keys()]).toEqual(["mine"])
+  })
+
+  it("that is full, forbidden or absent is no error", async () => {
+    caches.room = block
+    expect(await load()).toEqual({ digest: sha256(weights), from: ["download"] })
+    expect(kept()).toEqual(whole.slice(0, 2))
+    const forbidden = { open: () => Promise.reject(new DOMException("no", "SecurityError")) }
+    for (const none of [
+      forbidden,
+      undefined,
+      {
+        open: () => {
+          throw new Error("no")
+        },
+      },
+    ]) {
+      vi.stubGlobal("caches", none)
+      expect(await load()).toEqual({ digest: sha256(weights), from: ["download"] })
+    }
+    const broken = {
+      match: () => Promise.reject(new Error("no")),
+      put: () => Promise.reject(new Error("no")),
+      delete: () => Promise.reject(new Error("no")),
+    }
+    vi.stubGlobal("caches", { open: async () => broken })
+    expect(await load()).toEqual({ digest: sha256(weights), from: ["download"] })
+  })
+})
