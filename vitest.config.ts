@@ -4,7 +4,7 @@ import { defineConfig } from "vitest/config"
 export default defineConfig({
   test: {
     environment: "node",
-    include: ["test/{house,unit,model,browser,packaging}/**/*.test.ts"],
+    include: ["test/{house,unit,model,wasm,browser,packaging}/**/*.test.ts"],
     pool: "forks",
     maxWorkers: 2,
     testTimeout: 120_000,
