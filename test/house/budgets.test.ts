@@ -12,8 +12,8 @@ test("graph, ops and plan stay within 2000 lines", () => {
 })
 
 // Two threads with a line between them, errors and files that cross it, and both kinds of Worker: a room of its own beside the seam.
-test("the wasm backend stays within 900 lines", () => {
-  expect(total(ts("backend/wasm"))).toBeLessThanOrEqual(900)
+test("the wasm backend stays within 1000 lines", () => {
+  expect(total(ts("backend/wasm"))).toBeLessThanOrEqual(1000)
 })
 
 // What a page needs that Node has by itself: files over the network, a cache that checks what it gives back.

@@ -21,14 +21,35 @@ export interface WasmOptions {
   threads?: number | undefined
 }
 
-/** What the module says of itself; it must speak this package's op table. */
-async function inspect(artefact: Artefact): Promise<{ shell: Shell; info: Omit<BackendInfo, "name"> }> {
+interface Inspected {
+  artefact: Artefact
+  /** An instance that answers what needs no engine. */
+  shell: Shell
+  info: Omit<BackendInfo, "name">
+}
+
+/** Compiles a module and asks it who it is; it must speak this package's op table. */
+async function inspect(source: string | URL | object): Promise<Inspected> {
+  const artefact = await compile(source)
   const shell = await instantiate(artefact)
-  const info = JSON.parse(shell.info()) as Omit<BackendInfo, "name">
-  if (info.opset === opset) return { shell, info }
+  const info = JSON.parse(shell.info()) as Inspected["info"]
+  if (info.opset === opset) return { artefact, shell, info }
   const message = `The WebAssembly module has the op table ${info.opset}; this package has ${opset}.`
   const fix = "Use the module of the same version; in the repository, run npm run build."
   throw new PlanError("PLAN_OPSET", message, { fix, issues: [{ code: "opset", path: "opset", message }] })
+}
+
+/** By address: a second model neither fetches nor compiles again. */
+const inspected = new Map<string, Promise<Inspected>>()
+
+function inspectOnce(source: string | URL | object): Promise<Inspected> {
+  if (typeof source !== "string" && !(source instanceof URL)) return inspect(source)
+  const known = inspected.get(String(source))
+  if (known) return known
+  const fresh = inspect(source)
+  inspected.set(String(source), fresh)
+  fresh.catch(() => inspected.delete(String(source)))
+  return fresh
 }
 
 /**
@@ -42,8 +63,7 @@ export async function loadWasm(options: WasmOptions = {}, assets?: WasmAssets): 
   const worker = options.worker ?? assets?.worker()
   if (source === undefined) throw unavailable("it was not said where its module lies", wasmFix)
   if (worker === undefined) throw unavailable("it was not said where its Worker lies", workerFix)
-  const artefact = await compile(source)
-  const { shell, info } = await inspect(artefact)
+  const { artefact, shell, info } = await inspectOnce(source)
   const threads = artefact.threads ? most : 1
   return {
     name: "wasm",

@@ -1,4 +1,5 @@
 /** `bindings/wasm`, as TypeScript sees it. A refusal is thrown as an error whose message is the JSON of the engine's. */
+import { unavailable } from "./module.ts"
 
 export interface WasmEngine {
   /** What a helper thread takes, 0 when there is to be none. */
@@ -46,7 +47,19 @@ export interface Artefact {
 
 export type Instantiate = (artefact: Artefact, memory?: object) => Promise<Shell>
 
+async function glueOf(threads: boolean): Promise<{ instantiate(options: { module: object; memory?: object }): object }> {
+  try {
+    return threads ? await import("#wasm/engine-threads") : await import("#wasm/engine")
+  } catch (cause) {
+    throw unavailable(
+      `the module's glue cannot be loaded (${(cause as Error).message})`,
+      "In the repository, run npm run build:wasm.",
+      cause,
+    )
+  }
+}
+
 export const instantiate: Instantiate = async ({ module, threads }, memory) => {
-  const glue = threads ? await import("#wasm/engine-threads") : await import("#wasm/engine")
+  const glue = await glueOf(threads)
   return glue.instantiate({ module, ...(memory && { memory }) }) as Shell
 }
