@@ -3,13 +3,14 @@ export interface FakeCaches {
   open(name: string): Promise<FakeCache>
   /** What is kept, by cache and key. */
   readonly kept: Map<string, Map<string, Uint8Array>>
-  /** Bytes after which the disk is full. */
+  /** Bytes that one entry may have. */
   room: number
 }
 interface FakeCache {
   match(key: string): Promise<Response | undefined>
   put(key: string, response: Response): Promise<void>
   delete(key: string): Promise<boolean>
+  keys(): Promise<{ url: string }[]>
 }
 
 export function fakeCaches(): FakeCaches {
@@ -41,6 +42,7 @@ export function fakeCaches(): FakeCaches {
           entries.set(key, new Uint8Array(Buffer.concat(parts)))
         },
         delete: async (key) => entries.delete(key),
+        keys: async () => [...entries.keys()].map((url) => ({ url })),
       }
     },
   }

@@ -34,8 +34,16 @@ afterEach(async () => {
 const url = (): string => `${server.origin}/m`
 const kept = (name = "statespace"): string[] =>
   [...(caches.kept.get(name)?.keys() ?? [])].map((key) => key.slice(server.origin.length)).sort()
-const whole = ["config.json", "model.safetensors"].flatMap((file) => [`/m/${file}?statespace=bytes`, `/m/${file}?statespace=entry`])
-const bytesKey = (): string => `${server.origin}/m/model.safetensors?statespace=bytes`
+const whole = [
+  ...["0", "entry"].map((part) => `/m/config.json?statespace=${part}`),
+  ...["0", "1", "2", "entry"].map((part) => `/m/model.safetensors?statespace=${part}`),
+]
+const keyOf = (part: number | string): string => `${server.origin}/m/model.safetensors?statespace=${part}`
+/** Changes one byte of what is kept. */
+function damage(at: number): void {
+  const bytes = store().get(keyOf(Math.floor(at / block))) as Uint8Array
+  bytes[at % block] = (bytes[at % block] as number) ^ 1
+}
 const store = (): Map<string, Uint8Array> => caches.kept.get("statespace") as Map<string, Uint8Array>
 
 /** Loads, reads the weights to their end, and tells where they came from. */
@@ -88,8 +96,7 @@ describe("a page's cache", () => {
     ["the last byte", weights.length - 1],
   ])("never hands out a changed byte: %s", async (_what, at) => {
     await load()
-    const bytes = store().get(bytesKey()) as Uint8Array
-    bytes[at] = (bytes[at] as number) ^ 1
+    damage(at)
     const { digest, from } = await load()
     expect(digest).toBe(sha256(weights))
     expect(from).toContain("download")
@@ -98,13 +105,15 @@ describe("a page's cache", () => {
   })
 
   it.each([
-    ["cut short", (bytes: Uint8Array) => bytes.subarray(0, block + 1000)],
-    ["cut at a block", (bytes: Uint8Array) => bytes.subarray(0, block)],
+    ["cut short", (bytes: Uint8Array) => bytes.subarray(0, 1000)],
     ["empty", () => new Uint8Array()],
     ["too long", (bytes: Uint8Array) => Buffer.concat([bytes, bytes])],
-  ])("does not use a copy that is %s", async (_what, change) => {
+    ["gone", () => undefined],
+  ])("does not use a copy of which a block is %s", async (_what, change) => {
     await load()
-    store().set(bytesKey(), new Uint8Array(change(store().get(bytesKey()) as Uint8Array)))
+    const changed = change(store().get(keyOf(1)) as Uint8Array)
+    if (changed === undefined) store().delete(keyOf(1))
+    else store().set(keyOf(1), new Uint8Array(changed))
     expect((await load()).digest).toBe(sha256(weights))
     expect(await load()).toEqual({ digest: sha256(weights), from: ["read"] })
   })
@@ -113,15 +122,14 @@ describe("a page's cache", () => {
     "does not use a copy whose record is %s",
     async (text) => {
       await load()
-      store().set(`${server.origin}/m/model.safetensors?statespace=entry`, new TextEncoder().encode(text))
+      store().set(keyOf("entry"), new TextEncoder().encode(text))
       expect(await load()).toEqual({ digest: sha256(weights), from: ["download"] })
     },
   )
 
   it("refuses to mix two versions: a damaged copy of one that the server no longer has", async () => {
     await load()
-    const bytes = store().get(bytesKey()) as Uint8Array
-    bytes[block + 5] = (bytes[block + 5] as number) ^ 1
+    damage(block + 5)
     const { files } = await openCheckpoint(url())
     server.files.set("/m/model.safetensors", others)
     const read = async (): Promise<void> => {
@@ -154,6 +162,20 @@ describe("a page's cache", () => {
     expect((await load()).digest).toBe(sha256(weights))
   })
 
+  it("clears away what a closed tab has left", async () => {
+    await load({ cacheDir: "statespace" })
+    store().delete(keyOf("entry"))
+    store().set(keyOf(7), new Uint8Array(5))
+    server.answer = (path, response) => {
+      if (path.endsWith("model.safetensors")) response.destroy()
+      return path.endsWith("model.safetensors")
+    }
+    expect((await refusal()).code).toBe("HUB_UNREACHABLE")
+    server.answer = undefined
+    expect(await load()).toEqual({ digest: sha256(weights), from: ["download"] })
+    expect(kept()).toEqual(whole)
+  })
+
   it("keeps nothing of a content that is not what its digest says", async () => {
     server.headers = () => ({ etag: `"${sha256(others)}"` })
     expect((await refusal()).code).toBe("HUB_INCOMPLETE")
@@ -168,7 +190,7 @@ describe("a page's cache", () => {
     const source = url()
     await server.close()
     expect(await load({}, source)).toEqual({ digest: sha256(weights), from: ["read"] })
-    store().delete(bytesKey().replace("=bytes", "=entry"))
+    store().delete(keyOf("entry"))
     await expect(load({}, source)).rejects.toMatchObject({ code: "HUB_UNREACHABLE" })
   })
 
@@ -176,8 +198,7 @@ describe("a page's cache", () => {
     const error = await refusal({ localFilesOnly: true })
     expect(error).toMatchObject({ code: "HUB_OFFLINE", url: `${url()}/config.json` })
     await load()
-    const bytes = store().get(bytesKey()) as Uint8Array
-    bytes[9] = (bytes[9] as number) ^ 1
+    damage(9)
     expect(await refusal({ localFilesOnly: true })).toMatchObject({ code: "HUB_OFFLINE", message: expect.stringContaining("damaged") })
     expect(server.asked.filter(({ path }) => path.endsWith("model.safetensors"))).toHaveLength(1)
   })
@@ -190,7 +211,7 @@ describe("a page's cache", () => {
   })
 
   it("that is full, forbidden or absent is no error", async () => {
-    caches.room = block
+    caches.room = block - 1
     expect(await load()).toEqual({ digest: sha256(weights), from: ["download"] })
     expect(kept()).toEqual(whole.slice(0, 2))
     const forbidden = { open: () => Promise.reject(new DOMException("no", "SecurityError")) }

@@ -1,13 +1,11 @@
 /**
- * Downloads that a browser keeps, in its Cache Storage. `put` takes a stream and stores all of it or nothing, so what an abort, a closed tab
- * or a full disk cuts short leaves no trace; every browser has it, also outside Workers, where the file system of the origin cannot be
- * written everywhere. An entry is two responses: the bytes, and a record of their size and the SHA-256 of every block, written last. Blocks are
- * checked before they are handed out: what a disk has changed is never used.
+ * Downloads that a browser keeps, in its Cache Storage: every browser has it, outside of Workers too, where the file system of the origin
+ * cannot be written everywhere, and it is as fast. A file is kept in blocks, since one entry has limits of its own (a private window of
+ * Chromium stores none of 256 MB), and a record of its size and of each block's SHA-256, which is written last: without it there is no file.
+ * Blocks are checked before they are handed out: what a disk has changed is never used.
  */
-import { bodyPieces } from "../http.ts"
 import { Sha256 } from "../sha256.ts"
 
-/** Bytes that one digest is of. */
 const blockBytes = 2 ** 22
 
 /** What is known of a kept file. */
@@ -27,6 +25,7 @@ interface Store {
   match(key: string): Promise<Response | undefined>
   put(key: string, response: Response): Promise<void>
   delete(key: string): Promise<boolean>
+  keys(): Promise<readonly { url: string }[]>
 }
 interface Stores {
   open(name: string): Promise<Store>
@@ -38,36 +37,10 @@ async function digest(block: Uint8Array<ArrayBuffer>): Promise<string> {
   return Array.from(new Uint8Array(await subtle.digest("SHA-256", block)), (byte) => byte.toString(16).padStart(2, "0")).join("")
 }
 
-/** Pieces cut into blocks. */
-class Blocks {
-  #block = new Uint8Array(blockBytes)
-  #filled = 0;
-
-  /** Copies from the piece; what it fills is handed over. */
-  *add(piece: Uint8Array): Generator<Uint8Array<ArrayBuffer>> {
-    for (let at = 0; at < piece.length; ) {
-      const part = piece.subarray(at, at + blockBytes - this.#filled)
-      this.#block.set(part, this.#filled)
-      this.#filled += part.length
-      at += part.length
-      if (this.#filled === blockBytes) yield* this.rest()
-    }
-  }
-
-  /** The last block, if anything is left for it. */
-  *rest(): Generator<Uint8Array<ArrayBuffer>> {
-    if (this.#filled === 0) return
-    const block = this.#filled === blockBytes ? this.#block : this.#block.slice(0, this.#filled)
-    this.#block = new Uint8Array(blockBytes)
-    this.#filled = 0
-    yield block
-  }
-}
-
-/** Keys must be http addresses; a query of our own tells the two responses of a file apart, and from what else the page keeps. */
-function keyOf(url: string, part: "bytes" | "entry"): string {
+/** Keys must be http addresses; a query of our own tells the parts of a file apart, and from what else the page keeps. */
+function keyOf(url: string, part: number | "entry"): string {
   const key = new URL(url)
-  key.searchParams.set("statespace", part)
+  key.searchParams.set("statespace", String(part))
   return key.href
 }
 
@@ -82,10 +55,9 @@ export class CacheWriter {
   readonly #store: Store
   readonly #url: string
   readonly #tag: string
-  readonly #writer: WritableStreamDefaultWriter<Uint8Array>
-  readonly #stored: Promise<boolean>
   readonly #digests: string[] = []
-  readonly #blocks = new Blocks()
+  #block = new Uint8Array(blockBytes)
+  #filled = 0
   #bytes = 0
   #failed = false
 
@@ -93,52 +65,60 @@ export class CacheWriter {
     this.#store = store
     this.#url = url
     this.#tag = tag
-    const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>()
-    this.#writer = writable.getWriter()
-    // `closed` and `put` reject together; the latter is asked.
-    this.#writer.closed.catch(() => {})
-    this.#stored = store.put(keyOf(url, "bytes"), new Response(readable)).then(
-      () => true,
-      () => {
-        this.#failed = true
-        return false
-      },
-    )
   }
 
   /** Copies the piece. Resolves once it is worth bringing the next one. */
   async push(piece: Uint8Array): Promise<void> {
-    if (this.#failed) return
-    for (const block of this.#blocks.add(piece)) await this.#keep(block)
+    for (let at = 0; at < piece.length && !this.#failed; ) {
+      const part = piece.subarray(at, at + blockBytes - this.#filled)
+      this.#block.set(part, this.#filled)
+      this.#filled += part.length
+      at += part.length
+      if (this.#filled === blockBytes) await this.#keep()
+    }
   }
 
-  async #keep(block: Uint8Array<ArrayBuffer>): Promise<void> {
+  async #keep(): Promise<void> {
+    const block = this.#filled === blockBytes ? this.#block : this.#block.slice(0, this.#filled)
+    this.#block = new Uint8Array(blockBytes)
+    this.#filled = 0
     this.#bytes += block.length
     try {
+      await this.#store.put(keyOf(this.#url, this.#digests.length), new Response(block))
       this.#digests.push(await digest(block))
-      // A full disk makes `put` give up, which a write might never hear of.
-      await Promise.race([this.#writer.write(block), this.#stored])
     } catch {
-      this.#failed = true
+      await this.abort()
     }
   }
 
   /** All bytes are there. */
   async commit(): Promise<void> {
-    for (const block of this.#blocks.rest()) await this.#keep(block)
+    if (this.#filled > 0 && !this.#failed) await this.#keep()
+    if (this.#failed) return
     try {
-      await Promise.race([this.#writer.close(), this.#stored])
-      if (!(await this.#stored) || this.#failed) return
       const entry: Entry = { tag: this.#tag, bytes: this.#bytes, digests: this.#digests }
       await this.#store.put(keyOf(this.#url, "entry"), new Response(JSON.stringify(entry)))
     } catch {
-      this.#failed = true
+      await this.abort()
     }
   }
 
+  /** Leaves nothing of the file behind. */
   async abort(): Promise<void> {
-    await this.#writer.abort().catch(() => {})
-    await this.#stored
+    this.#failed = true
+    await drop(this.#store, this.#url)
+  }
+}
+
+/** Removes a file, also the blocks of one that a closed tab never finished. */
+async function drop(store: Store, url: string): Promise<void> {
+  const start = keyOf(url, 0).slice(0, -1)
+  try {
+    await store.delete(keyOf(url, "entry"))
+    const parts = (await store.keys()).filter((key) => key.url.startsWith(start))
+    await Promise.all(parts.map((key) => store.delete(key.url)))
+  } catch {
+    // A cache that cannot be written has nothing of ours either.
   }
 }
 
@@ -170,29 +150,12 @@ export class WebCache {
 
   /** The kept bytes, block by block. Throws Damaged at the first block that is not what was stored. */
   async *read(url: string, { bytes, digests }: Entry): AsyncGenerator<Uint8Array> {
-    const response = await this.#store.match(keyOf(url, "bytes")).catch(() => undefined)
-    if (response === undefined) throw new Damaged("gone")
-    const cut = new Blocks()
-    let count = 0
-    let total = 0
-    const check = async (block: Uint8Array<ArrayBuffer>): Promise<Uint8Array> => {
-      total += block.length
-      if (total > bytes || (await digest(block)) !== digests[count++]) throw new Damaged("changed")
-      return block
-    }
-    const pieces = bodyPieces(response)
-    try {
-      for (;;) {
-        const next = await pieces.next().catch((cause: unknown) => {
-          throw new Damaged("unreadable", { cause })
-        })
-        if (next.done === true) break
-        for (const block of cut.add(next.value)) yield await check(block)
-      }
-      for (const block of cut.rest()) yield await check(block)
-      if (total !== bytes) throw new Damaged("cut short")
-    } finally {
-      await pieces.return(undefined)
+    for (const [i, hex] of digests.entries()) {
+      const kept = await this.#store.match(keyOf(url, i)).catch(() => undefined)
+      const block = new Uint8Array((await kept?.arrayBuffer().catch(() => undefined)) ?? new ArrayBuffer())
+      const whole = block.length === Math.min(blockBytes, bytes - i * blockBytes)
+      if (!whole || (await digest(block)) !== hex) throw new Damaged(`block ${i} is damaged`)
+      yield block
     }
   }
 
@@ -202,7 +165,7 @@ export class WebCache {
     return new CacheWriter(this.#store, url, tag)
   }
 
-  async drop(url: string): Promise<void> {
-    for (const part of ["entry", "bytes"] as const) await this.#store.delete(keyOf(url, part)).catch(() => false)
+  drop(url: string): Promise<void> {
+    return drop(this.#store, url)
   }
 }

@@ -19,7 +19,10 @@ export interface RemoteContext {
 }
 
 const unreachable = "Check the network and the address; a server of another origin must allow this page to read from it (CORS)."
-const fileOf = (url: URL): string => decodeURIComponent(url.pathname.slice(url.pathname.lastIndexOf("/") + 1))
+/** A page may hold a file in its address (`data:`, as bundlers write small ones) or in its memory (`blob:`); that one has no name. */
+const isPlace = ({ protocol }: URL): boolean => protocol === "http:" || protocol === "https:"
+const fileOf = (url: URL): string => (isPlace(url) ? decodeURIComponent(url.pathname.slice(url.pathname.lastIndexOf("/") + 1)) : "file")
+const nameOf = (url: URL): string => (isPlace(url) ? url.href : `${url.href.slice(0, 40)}…`)
 
 /** What tells one content of an address from another; empty when the server says nothing of the kind, or does not let the page see it. */
 const tagOf = ({ headers }: Response): string => headers.get("x-linked-etag") ?? headers.get("etag") ?? headers.get("last-modified") ?? ""
@@ -88,10 +91,10 @@ class Remote {
   constructor(url: URL, context: RemoteContext) {
     const { token, endpoint, signal } = context.options
     this.#url = url
-    this.#context = context
+    this.#context = isPlace(url) ? context : { ...context, cache: undefined }
     const headers: Record<string, string> = token ? { authorization: `Bearer ${token}` } : {}
     const origin = endpoint === undefined ? "" : new URL(endpoint).origin
-    this.#fetch = checkedFetch(context.what ?? url.href, signal, origin, headers, unreachable)
+    this.#fetch = checkedFetch(context.what ?? nameOf(url), signal, origin, headers, unreachable)
   }
 
   /** A page gets an application's start page, with status 200, from many servers for what they do not have. */
@@ -112,7 +115,7 @@ class Remote {
     const { cache, immutable, options } = this.#context
     const { href } = this.#url
     const entry = await cache?.find(href)
-    if (options.localFilesOnly === true || (entry !== undefined && immutable === true)) {
+    if ((options.localFilesOnly === true && isPlace(this.#url)) || (entry !== undefined && immutable === true)) {
       if (entry === undefined) throw this.#offline("is not in the cache")
       return this.#kept(entry)
     }
@@ -130,11 +133,11 @@ class Remote {
       await response.body?.cancel()
       return this.#kept(entry)
     }
-    return new RemoteFile(href, lengthOf(response), () => this.#download(response))
+    return new RemoteFile(nameOf(this.#url), lengthOf(response), () => this.#download(response))
   }
 
   #offline(reason: string): HubError {
-    return new HubError("HUB_OFFLINE", `${this.#url.href} ${reason}, and the network is off (localFilesOnly).`, {
+    return new HubError("HUB_OFFLINE", `${nameOf(this.#url)} ${reason}, and the network is off (localFilesOnly).`, {
       fix: "Allow the network once, or pass the files of a checkpoint.",
       url: this.#url.href,
     })

@@ -86,7 +86,7 @@ function remoteFolder({ base, list }: Place, context: RemoteContext): Folder {
         return await open(file)
       } catch (error) {
         if (!(error instanceof HubError) || !isAbsent(error, context)) throw error
-        missing = error
+        missing ??= error
         return undefined
       }
     },
