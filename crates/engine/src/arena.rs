@@ -120,6 +120,8 @@ pub(crate) struct Memory<'a> {
     pub(crate) state: &'a mut Arena,
     /// Inputs and outputs.
     pub(crate) io: &'a mut Arena,
+    /// What the parts of a node leave each other, between one pass and the next.
+    pub(crate) board: &'a mut Arena,
     /// By row of the plan's `weights`.
     pub(crate) weights: &'a [Bound],
 }
@@ -149,6 +151,7 @@ pub(crate) struct Job<'a> {
     pub(crate) node: &'a Node,
     inputs: [Operand<'a>; MAX_INPUTS],
     outputs: [Operand<'a>; MAX_OUTPUTS],
+    board: SharedOut<'a>,
 }
 
 // SAFETY: parts share the operands that are read, and of those that are written they take aliases (see `SharedOut::alias`); a job itself
@@ -182,7 +185,7 @@ impl<'a> Job<'a> {
         };
         let inputs = std::array::from_fn(|i| node.inputs.get(i).and_then(Option::as_ref).map_or(Operand::Absent, cut));
         let outputs = std::array::from_fn(|i| node.outputs.get(i).map_or(Operand::Absent, cut));
-        Job { node, inputs, outputs }
+        Job { node, inputs, outputs, board: SharedOut::new(bytemuck::cast_slice_mut(memory.board.bytes_mut())) }
     }
 
     fn bytes(&self, i: usize) -> Option<&'a [u8]> {
@@ -252,6 +255,12 @@ impl<'a> Job<'a> {
     /// Input `i`, which the op updates, for one part, which asks for it once.
     pub(crate) fn update<T: Element>(&self, i: usize) -> SharedOut<'_, T> {
         T::alias(&self.inputs[i])
+    }
+
+    /// The board, for one part, which asks for it once.
+    pub(crate) fn board(&self) -> SharedOut<'_> {
+        // SAFETY: each part asks once, and the kernels' contract is that their parts are disjoint.
+        unsafe { self.board.alias() }
     }
 
     /// Output `i` in one of the stored types, for one part, which asks for it once.

@@ -1,9 +1,9 @@
-//! What the engine thread owns and does.
+//! What an engine owns and does.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use statespace_plan::check;
+use statespace_plan::{Checked, Space, check, read};
 
 use crate::arena::Arena;
 use crate::cpu::Machine;
@@ -12,7 +12,15 @@ use crate::options::{Bytes, EngineInfo, Executor, Options};
 use crate::place::Mode;
 use crate::pool::Pool;
 use crate::program::{Program, State};
-use crate::weights::{Source, Weights};
+use crate::run::{Cursor, Pace};
+use crate::weights::Weights;
+
+/// A run that has begun.
+pub(crate) struct Run {
+    program: u32,
+    state: Option<u32>,
+    at: Cursor,
+}
 
 /// Everything of an engine.
 pub(crate) struct Core {
@@ -33,11 +41,13 @@ impl Core {
     pub(crate) fn new(options: &Options, info: Arc<Mutex<EngineInfo>>) -> Result<Core, Error> {
         let (level, threads) = (options.level()?, options.thread_count()?);
         let machine = match options.executor {
-            Executor::Reference => None,
+            Executor::Reference if cfg!(feature = "reference") => None,
+            Executor::Reference => return Err(Error::option("this build has no reference executor")),
             Executor::Cpu => Some(Machine {
                 level,
                 pool: Pool::new(threads)?,
                 temp: Arena::zeroed(0)?,
+                board: Arena::zeroed(0)?,
                 mode: Mode { flat: options.flat, guard: options.guard },
                 dump: options.dump,
             }),
@@ -56,18 +66,24 @@ impl Core {
         })
     }
 
-    fn next(&mut self) -> u32 {
+    /// Where workers from outside find the pool; 0 if it needs none.
+    #[cfg(target_family = "wasm")]
+    pub(crate) fn pool(&self) -> usize {
+        self.machine.as_ref().map_or(0, |machine| machine.pool.address())
+    }
+
+    /// A handle for what is yet to come.
+    pub(crate) fn next(&mut self) -> u32 {
         self.last = self.last.checked_add(1).expect("handles are used up");
         self.last
     }
 
-    pub(crate) fn open(&mut self, source: Source) -> Result<u32, Error> {
-        let weights = Arc::new(Weights::open(source)?);
-        let handle = self.next();
+    /// Takes in a checkpoint under a handle that was given out for it.
+    pub(crate) fn adopt(&mut self, handle: u32, weights: Weights) {
+        let weights = Arc::new(weights);
         self.all_weights.push(Arc::downgrade(&weights));
         self.weights.insert(handle, weights);
         self.count();
-        Ok(handle)
     }
 
     pub(crate) fn first_non_finite(&self, weights: u32) -> Result<Option<String>, Error> {
@@ -79,7 +95,7 @@ impl Core {
             Some(handle) => Some(self.weights.get(&handle).ok_or(missing(handle, "checkpoint"))?),
             None => None,
         };
-        let program = Program::new(&check(plan)?, weights, self.machine.as_ref(), self.dump)?;
+        let program = Program::new(&checked(plan)?, weights, self.machine.as_ref(), self.dump)?;
         let handle = self.next();
         self.programs.insert(handle, program);
         if let Err(error) = self.fit() {
@@ -99,13 +115,25 @@ impl Core {
         Ok(handle)
     }
 
-    pub(crate) fn run(&mut self, program: u32, state: Option<u32>, steps: u32, stop: &dyn Fn() -> bool) -> Result<(), Error> {
-        let program = self.programs.get_mut(&program).ok_or(missing(program, "program"))?;
-        let state = match state {
+    /// Begins a run, which is then to be gone on with; refuses what cannot be run.
+    pub(crate) fn begin(&self, program: u32, state: Option<u32>, steps: u32) -> Result<Run, Error> {
+        let found = self.programs.get(&program).ok_or(missing(program, "program"))?;
+        let with = match state {
+            Some(handle) => Some(self.states.get(&handle).ok_or(missing(handle, "state"))?),
+            None => None,
+        };
+        found.check(with, steps)?;
+        Ok(Run { program, state, at: Cursor::new(steps) })
+    }
+
+    /// Goes on with a run until it is done, which gives true, or is to pause.
+    pub(crate) fn advance(&mut self, run: &mut Run, pace: &Pace) -> Result<bool, Error> {
+        let program = self.programs.get_mut(&run.program).ok_or(missing(run.program, "program"))?;
+        let state = match run.state {
             Some(handle) => Some(self.states.get_mut(&handle).ok_or(missing(handle, "state"))?),
             None => None,
         };
-        program.run(self.machine.as_mut(), state, steps, stop)
+        program.advance(self.machine.as_mut(), state, &mut run.at, pace)
     }
 
     pub(crate) fn copy_state(&mut self, to: u32, from: u32) -> Result<(), Error> {
@@ -165,7 +193,7 @@ impl Core {
             temp: self.machine.as_ref().map_or(0, |machine| machine.temp.len()) as u64,
             state: self.states.values().map(State::bytes).sum(),
             io: self.programs.values().map(Program::io_bytes).sum(),
-            scratch: self.machine.as_ref().map_or(0, |machine| machine.pool.scratch_bytes()) as u64,
+            scratch: self.machine.as_ref().map_or(0, |machine| machine.pool.scratch_bytes() + machine.board.len()) as u64,
         };
         self.info.lock().unwrap_or_else(PoisonError::into_inner).bytes = bytes;
     }
@@ -175,6 +203,18 @@ impl Drop for Core {
     fn drop(&mut self) {
         self.info.lock().unwrap_or_else(PoisonError::into_inner).bytes = Bytes::default();
     }
+}
+
+/// The plan, if it is good; of one that is good but for this machine's addresses, what it would take.
+fn checked(text: &str) -> Result<Checked, Error> {
+    check(text).map_err(|issues| match (issues.as_slice(), read(text)) {
+        ([issue], Ok(plan)) if issue.code == "too_large" => {
+            let spaces = [Space::Temp, Space::State, Space::Io].map(|space| plan.spaces.bytes(space));
+            let weights = plan.weights.iter().map(|row| row.shape.iter().fold(row.dtype.size(), |size, axis| size.saturating_mul(*axis)));
+            Error::Memory { needed: spaces.into_iter().chain(weights).fold(0, u64::saturating_add) }
+        }
+        _ => issues.into(),
+    })
 }
 
 fn missing(handle: u32, kind: &'static str) -> Error {

@@ -11,6 +11,7 @@ use crate::kernels;
 use crate::node::{Base, Node, check_ids};
 use crate::place::{Mode, Placement, broken, mark, poison};
 use crate::pool::Pool;
+use crate::run::{Cursor, Pace};
 use crate::weights::{Bound, Weights};
 
 /// What all programs of an engine share.
@@ -18,18 +19,22 @@ pub(crate) struct Machine {
     pub(crate) level: Level,
     pub(crate) pool: Pool,
     pub(crate) temp: Arena,
+    pub(crate) board: Arena,
     pub(crate) mode: Mode,
     pub(crate) dump: bool,
 }
 
 impl Machine {
-    /// Makes `temp` and the scratch as large as the largest of these programs needs.
+    /// Makes `temp`, the scratch and the board as large as the largest of these programs needs.
     pub(crate) fn fit<'a>(&mut self, programs: impl Iterator<Item = &'a Program>) -> Result<(), Error> {
-        let (temp, scratch) = programs.fold((0, 0), |(temp, scratch), p| (temp.max(p.placement.temp), scratch.max(p.scratch)));
-        if temp != self.temp.len() {
-            // The old one first: nothing in it is of use, and both may be more than there is.
-            self.temp = Arena::zeroed(0)?;
-            self.temp = Arena::zeroed(temp)?;
+        let needs = programs.map(|p| [p.placement.temp, p.board, p.scratch]);
+        let [temp, board, scratch] = needs.fold([0; 3], |most, needs| std::array::from_fn(|i| needs[i].max(most[i])));
+        for (arena, bytes) in [(&mut self.temp, temp), (&mut self.board, board)] {
+            if bytes != arena.len() {
+                // The old one first: nothing in it is of use, and both may be more than there is.
+                *arena = Arena::zeroed(0)?;
+                *arena = Arena::zeroed(bytes)?;
+            }
         }
         self.pool.set_scratch(scratch)
     }
@@ -41,7 +46,10 @@ pub(crate) struct Program {
     pub(crate) placement: Placement,
     pub(crate) io: Arena,
     weights: Vec<Bound>,
+    /// Floats of each part.
     scratch: usize,
+    /// Bytes of all.
+    board: usize,
     guard: bool,
     /// By node and output; empty unless asked for.
     pub(crate) dumps: Vec<Vec<Vec<u8>>>,
@@ -63,6 +71,7 @@ impl Program {
         let dumps = |node: &Node| node.outputs.iter().map(|slot| vec![0; slot.span]).collect();
         Ok(Program {
             scratch: nodes.iter().map(kernels::scratch).max().unwrap_or(0),
+            board: nodes.iter().map(kernels::board).max().unwrap_or(0).saturating_mul(4),
             dumps: if machine.dump { nodes.iter().map(dumps).collect() } else { Vec::new() },
             weights: bound,
             guard: machine.mode.guard,
@@ -79,34 +88,46 @@ impl Program {
         Ok(arena)
     }
 
-    /// Runs all nodes `steps` times.
-    pub(crate) fn run(&mut self, machine: &mut Machine, state: &mut Arena, steps: usize, stop: &dyn Fn() -> bool) -> Result<(), Error> {
-        let Machine { level, ref mut pool, ref mut temp, .. } = *machine;
-        if self.guard {
+    /// Goes on with a run until it is done, which gives true, or is to pause.
+    pub(crate) fn advance(&mut self, machine: &mut Machine, state: &mut Arena, run: &mut Cursor, pace: &Pace) -> Result<bool, Error> {
+        let Machine { level, ref mut pool, ref mut temp, ref mut board, .. } = *machine;
+        if self.guard && run.is_fresh() {
             poison(temp.bytes_mut());
             mark(temp.bytes_mut(), self.placement.guards(Base::Temp));
         }
-        for step in 0..steps {
-            for node in &self.nodes {
-                if stop() {
-                    return Err(Error::Aborted);
-                }
-                let mut memory = Memory { temp, state, io: &mut self.io, weights: &self.weights };
-                let job = Job::new(&mut memory, node);
+        let mut done = 0;
+        while let Some(node) = run.node(&self.nodes) {
+            if !(pace.go_on)(done) {
+                return Ok(false);
+            }
+            let mut memory = Memory { temp, state, io: &mut self.io, board, weights: &self.weights };
+            let job = Job::new(&mut memory, node);
+            if run.round == 0 {
                 if let Some((input, limit)) = node.ids {
                     check_ids(node.id, &node.at, job.rows(), job.slice(input), limit)?;
                 }
-                pool.run(node.parts, &|part, scratch| kernels::run(&job, level, step, part, node.parts, scratch));
-                if let Some(dumps) = self.dumps.get_mut(node.id as usize) {
-                    keep(node, &memory, dumps);
-                }
-                if self.guard {
-                    self.placement.check(node, &memory)?;
-                    self.placement.bury(node.id, temp.bytes_mut());
-                }
+                (run.rounds, run.work) = node.rounds(job.rows(), pace.work);
             }
+            let (step, first, parts) = (run.step, run.round * node.parts, run.rounds * node.parts);
+            pool.run(node.parts, &|part, scratch| kernels::run(&job, level, step, first + part, parts, scratch));
+            done = done.saturating_add(run.work);
+            run.round += 1;
+            if run.round < run.rounds {
+                continue;
+            }
+            if kernels::has_second_pass(node) {
+                pool.run(node.parts, &|part, _| kernels::second_pass(&job, part, node.parts));
+            }
+            if let Some(dumps) = self.dumps.get_mut(node.id as usize) {
+                keep(node, &memory, dumps);
+            }
+            if self.guard {
+                self.placement.check(node, &memory)?;
+                self.placement.bury(node.id, temp.bytes_mut());
+            }
+            run.next();
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -163,16 +184,16 @@ mod tests {
     fn guards_are_checked_after_every_node_and_dead_ranges_poisoned() {
         let plan = statespace_plan::check(&PLAN.replace("OPSET", statespace_plan::OPSET)).unwrap();
         let mode = Mode { flat: false, guard: true };
-        let (pool, temp) = (Pool::new(1).unwrap(), Arena::zeroed(0).unwrap());
-        let mut machine = Machine { level: Level::best(), pool, temp, mode, dump: false };
+        let (pool, temp, board) = (Pool::new(1).unwrap(), Arena::zeroed(0).unwrap(), Arena::zeroed(0).unwrap());
+        let mut machine = Machine { level: Level::best(), pool, temp, board, mode, dump: false };
         let mut program = Program::new(&plan, None, &machine).unwrap();
         machine.fit([&program].into_iter()).unwrap();
         let mut state = program.state().unwrap();
-        program.run(&mut machine, &mut state, 2, &|| false).unwrap();
+        assert_eq!(program.advance(&mut machine, &mut state, &mut Cursor::new(2), &Pace::FULL), Ok(true));
         assert_eq!(machine.temp.bytes()[..12], [0xFF; 12], "nobody reads h any more");
         // One byte behind x, as if a kernel had written it.
         program.io.bytes_mut()[12] ^= 1;
-        let found = program.run(&mut machine, &mut state, 1, &|| false);
+        let found = program.advance(&mut machine, &mut state, &mut Cursor::new(1), &Pace::FULL);
         assert_eq!(found, Err(Error::Guard { node: 0, at: "first".into(), buffer: "x".into() }));
     }
 }

@@ -10,7 +10,11 @@ use std::thread::{self, JoinHandle};
 use crate::core::Core;
 use crate::error::Error;
 use crate::options::{EngineInfo, Options};
-use crate::weights::Source;
+use crate::run::Pace;
+use crate::weights::{Source, Weights};
+
+/// Work of a thread between two looks at an abort: some milliseconds.
+const ROUND: u64 = 1 << 29;
 
 /// What a call ends with. Called exactly once: on the engine thread, or, after [`Engine::shutdown`], on the caller's.
 pub type Reply<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
@@ -119,7 +123,12 @@ impl Engine {
 
     /// Opens a checkpoint.
     pub fn weights(&self, source: Source, reply: Reply<u32>) {
-        self.submit(reply, move |core| core.open(source));
+        self.submit(reply, move |core| {
+            let weights = Weights::open(source)?;
+            let handle = core.next();
+            core.adopt(handle, weights);
+            Ok(handle)
+        });
     }
 
     /// Name of the first tensor, in the order of the source, that holds a NaN or an infinity.
@@ -137,10 +146,15 @@ impl Engine {
         self.submit(reply, move |core| core.state(program));
     }
 
-    /// Runs the nodes of a program `steps` times. `abort` is looked at between nodes; what an aborted run has changed is unspecified.
+    /// Runs the nodes of a program `steps` times. `abort` is looked at between nodes and between the rounds of heavy ones; what an aborted run has
+    /// changed is unspecified.
     pub fn run(&self, program: u32, state: Option<u32>, steps: u32, abort: Arc<AtomicBool>, reply: Reply<()>) {
         let stop = self.0.stop.clone();
-        self.submit(reply, move |core| core.run(program, state, steps, &|| abort.load(SeqCst) || stop.load(SeqCst)));
+        self.submit(reply, move |core| {
+            let mut run = core.begin(program, state, steps)?;
+            let go_on = |_| !(abort.load(SeqCst) || stop.load(SeqCst));
+            if core.advance(&mut run, &Pace { work: ROUND, go_on: &go_on })? { Ok(()) } else { Err(Error::Aborted) }
+        });
     }
 
     /// Copies a state into another of the same layout.

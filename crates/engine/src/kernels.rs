@@ -13,6 +13,7 @@ use statespace_ops::softplus::Softplus;
 use statespace_ops::sum_rows::SumRows;
 use statespace_ops::transpose::Transpose;
 use statespace_plan::Attrs;
+use statespace_plan::ops::LinearCrossEntropyAttrs;
 use statespace_simd::Level;
 
 use crate::arena::Job;
@@ -34,6 +35,42 @@ pub(crate) fn scratch(node: &Node) -> usize {
         | Attrs::Transpose
         | Attrs::Softplus
         | Attrs::SumRows => 0,
+    }
+}
+
+/// Floats that the parts of a node share.
+pub(crate) fn board(node: &Node) -> usize {
+    match node.attrs {
+        Attrs::LinearCrossEntropy(attrs) => LinearCrossEntropy::board_floats(node.sizes.b * node.sizes.l, vocab(node, attrs)),
+        _ => 0,
+    }
+}
+
+fn vocab(node: &Node, attrs: LinearCrossEntropyAttrs) -> usize {
+    if attrs.vocab == 0 { node.sizes.m } else { attrs.vocab as usize }
+}
+
+fn cross_entropy<'a>(job: &Job<'a>, attrs: LinearCrossEntropyAttrs) -> LinearCrossEntropy<'a> {
+    LinearCrossEntropy {
+        rows: job.rows(),
+        k: job.node.sizes.k,
+        vocab: vocab(job.node, attrs),
+        compute: attrs.compute,
+        x: job.mat(0),
+        weight: job.stored(1),
+        targets: job.slice(2),
+    }
+}
+
+/// Whether a node is not done when all parts of it have run.
+pub(crate) fn has_second_pass(node: &Node) -> bool {
+    matches!(node.attrs, Attrs::LinearCrossEntropy(_))
+}
+
+/// Runs one part of a node's second pass.
+pub(crate) fn second_pass(job: &Job, part: usize, parts: usize) {
+    if let Attrs::LinearCrossEntropy(attrs) = job.node.attrs {
+        cross_entropy(job, attrs).finish(part, parts, job.board(), job.out(0));
     }
 }
 
@@ -104,18 +141,7 @@ pub(crate) fn run(job: &Job, level: Level, step: usize, part: usize, parts: usiz
             let op = SumRows { rows: job.rows(), d: s.d, x: job.slice(0) };
             op.run(level, part, parts, job.update(1));
         }
-        Attrs::LinearCrossEntropy(attrs) => {
-            let op = LinearCrossEntropy {
-                rows: job.rows(),
-                k: s.k,
-                vocab: if attrs.vocab == 0 { s.m } else { attrs.vocab as usize },
-                compute: attrs.compute,
-                x: job.mat(0),
-                weight: job.stored(1),
-                targets: job.slice(2),
-            };
-            op.run(level, part, parts, job.out(0), scratch);
-        }
+        Attrs::LinearCrossEntropy(attrs) => cross_entropy(job, attrs).run(level, part, parts, job.board(), job.out(0), scratch),
         Attrs::Sample(attrs) => {
             let op = Sample {
                 b: s.b,

@@ -1,8 +1,8 @@
 //! Runs plans. Knows ops and bytes, not models.
 //!
-//! An [`Engine`] is a thread that owns memory, checkpoints, loaded plans and states, and does one command after the other; a command ends with a
-//! [`Reply`]. Plans are checked by `statespace-plan`, on whose rules the memory safety of the executors rests, and run by one of two
-//! executors: vector kernels on a pool of threads, or the f64 definitions of the ops.
+//! A [`Direct`] engine owns memory, checkpoints, loaded plans and states, and works on the caller's thread; an `Engine` is a thread that owns the
+//! same, and does one command after the other; a command ends with a `Reply`. Plans are checked by `statespace-plan`, on whose rules the memory
+//! safety of the executors rests, and run by one of two executors: vector kernels on a pool of threads, or the f64 definitions of the ops.
 //!
 //! ```
 //! use std::sync::mpsc::channel;
@@ -21,6 +21,8 @@ mod arena;
 mod convert;
 mod core;
 mod cpu;
+mod direct;
+#[cfg(not(target_family = "wasm"))]
 mod engine;
 mod error;
 mod kernels;
@@ -30,15 +32,23 @@ mod place;
 #[allow(unsafe_code)]
 mod pool;
 mod program;
+#[cfg_attr(not(feature = "reference"), path = "absent.rs")]
 mod reference;
+mod run;
 #[allow(unsafe_code)]
 mod weights;
 
+pub use direct::Direct;
+#[cfg(not(target_family = "wasm"))]
 pub use engine::{Engine, Reply};
 pub use error::Error;
 pub use options::{Bytes, EngineInfo, Executor, Info, Options, info};
+#[cfg(target_family = "wasm")]
+pub use pool::work;
 pub use statespace_plan::{DType, Issue};
-pub use weights::{File, Source, TensorSource};
+pub use weights::TensorSource;
+#[cfg(not(target_family = "wasm"))]
+pub use weights::{File, Source};
 
 /// Findings of the validator; none if the plan is good.
 pub fn check(plan: &str) -> Vec<Issue> {

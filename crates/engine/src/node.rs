@@ -94,10 +94,17 @@ pub(crate) struct Node {
     pub(crate) ids: Option<(usize, usize)>,
     /// Parts worth having.
     pub(crate) parts: usize,
+    /// The most parts that can have anything to do.
+    shares: usize,
+    /// Bytes and floating-point operations of all rows.
+    work: u64,
 }
 
-/// Bytes and floating-point operations below which waking other threads costs more than it gains.
+/// Bytes and floating-point operations below which waking other threads, or stopping on the way, costs more than it gains.
 const SMALL: u64 = 32 << 10;
+
+/// What a round counts at least: there is more to it than its work.
+const LEAST: u64 = 1 << 10;
 
 impl Node {
     pub(crate) fn new(node: &CheckedNode, placement: &Placement, threads: usize) -> Node {
@@ -120,6 +127,7 @@ impl Node {
             }
         }
         let sizes = Sizes::new(node);
+        let (work, shares) = (node.bytes().saturating_add(node.flops()), shares(node.op, &sizes));
         Node {
             id: node.id,
             op: node.op,
@@ -130,14 +138,30 @@ impl Node {
             outputs,
             lens: lens(node.op),
             ids: ids(node),
-            parts: if node.bytes().saturating_add(node.flops()) < SMALL { 1 } else { threads.min(shares(node.op, &sizes)) },
+            parts: if work < SMALL { 1 } else { threads.min(shares) },
+            shares,
+            work,
         }
+    }
+
+    /// How many rounds of about `limit` bytes and operations for each thread make up the node with these rows, and what one of them comes to.
+    pub(crate) fn rounds(&self, rows: Rows, limit: u64) -> (usize, u64) {
+        let valid = match self.lens {
+            Some(_) => (u128::from(self.work) * rows.count() as u128 / (rows.b * rows.l).max(1) as u128) as u64,
+            None => self.work,
+        };
+        let share = valid / self.parts as u64;
+        let most = self.shares / self.parts;
+        let rounds = usize::try_from(share.div_ceil(limit.max(SMALL))).map_or(most, |n| n.min(most)).max(1);
+        (rounds, (share / rounds as u64).max(LEAST))
     }
 }
 
 /// Position of the input `lens` of an op, where it says which rows are valid.
 pub(crate) fn lens(op: Op) -> Option<usize> {
-    op.signature().inputs.iter().position(|input| input.name == "lens")
+    let signature = op.signature();
+    // One that is updated is a value like others.
+    signature.inputs.iter().position(|input| input.name == "lens").filter(|i| !signature.updates.contains(i))
 }
 
 /// Position of the input that holds ids, and how many ids there are.
@@ -158,9 +182,9 @@ pub(crate) fn check_ids(node: u32, at: &str, rows: Rows, ids: &[i32], limit: usi
 /// The most parts that can have anything to do.
 fn shares(op: Op, sizes: &Sizes) -> usize {
     let rows = match op {
-        Op::Embed | Op::Rmsnorm | Op::Add | Op::Cast | Op::Softplus | Op::LinearCrossEntropy => sizes.b * sizes.l,
+        Op::Embed | Op::Rmsnorm | Op::Add | Op::Cast | Op::Softplus => sizes.b * sizes.l,
         Op::Sample => sizes.b,
-        Op::Linear | Op::Conv1dSilu | Op::Scan | Op::Transpose | Op::SumRows => usize::MAX,
+        Op::Linear | Op::LinearCrossEntropy | Op::Conv1dSilu | Op::Scan | Op::Transpose | Op::SumRows => usize::MAX,
     };
     rows.max(1)
 }

@@ -125,6 +125,9 @@ fn cores() -> usize {
 
 /// Distinct sets of sibling threads, as Linux lists them.
 fn physical_cores() -> Option<usize> {
+    if cfg!(target_family = "wasm") {
+        return None;
+    }
     let cpus = std::fs::read_dir("/sys/devices/system/cpu").ok()?;
     let siblings = cpus.flatten().filter_map(|cpu| std::fs::read_to_string(cpu.path().join("topology/thread_siblings_list")).ok());
     Some(siblings.collect::<std::collections::HashSet<_>>().len()).filter(|&n| n > 0)

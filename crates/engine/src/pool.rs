@@ -1,25 +1,21 @@
 //! A fork–join pool: one job at a time, cut into parts, with a barrier at its end.
 //!
-//! The thread that owns the pool works too. Workers wait for the next job spinning for a moment, since nodes follow each other closely, then
+//! The thread that owns the pool works too. Its workers are threads that it starts, or, on WebAssembly, where it cannot, threads that the host
+//! sends in through [`work`]. Workers wait for the next job spinning for a moment, since nodes follow each other closely, then
 //! giving way, then parked: an idle pool costs nothing. Nothing is allocated for a job.
 
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle, Thread};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::{self, Thread};
 
 use crate::arena::Arena;
 use crate::error::Error;
 
 /// What a part runs: its number and its scratch.
 type Work<'a> = dyn Fn(usize, &mut [f32]) + Sync + 'a;
-
-/// Waiting time before a thread gives way to others, and before it parks.
-const SPIN: Duration = Duration::from_micros(5);
-const YIELD: Duration = Duration::from_micros(20);
 
 /// The bits of a job's word that hold its number of parts; the others count jobs.
 const PARTS: u64 = 0xFFFF;
@@ -40,9 +36,40 @@ struct Shared {
     /// Workers that have not finished their part.
     left: AtomicUsize,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
-    /// Whether the owner is parked, and each worker.
-    asleep: Vec<AtomicBool>,
-    owner: Thread,
+    /// The owner, and each worker.
+    threads: Vec<Member>,
+}
+
+#[derive(Default)]
+struct Member {
+    /// Known once it has come.
+    thread: OnceLock<Thread>,
+    /// Whether it is parked, or about to be.
+    asleep: AtomicBool,
+}
+
+impl Member {
+    /// Wakes it, if it sleeps. What it waits for has happened before.
+    fn wake(&self) {
+        if self.asleep.load(SeqCst)
+            && let Some(thread) = self.thread.get()
+        {
+            thread.unpark();
+        }
+    }
+
+    /// Returns when `ready`. Who makes it so wakes it afterwards.
+    fn wait(&self, ready: impl Fn() -> bool) {
+        if linger(&ready) {
+            return;
+        }
+        self.asleep.store(true, SeqCst);
+        // Both sides write, then read, in one total order: either this sees the change or the other side sees the flag.
+        while !ready() {
+            thread::park();
+        }
+        self.asleep.store(false, SeqCst);
+    }
 }
 
 // SAFETY: `job` is written by the owner alone, while `left` is 0 and before `word` changes; a worker reads it only after it saw a word that
@@ -51,10 +78,11 @@ unsafe impl Sync for Shared {}
 // SAFETY: as above; the pointers in `job` are used only while `Pool::run`, which has what they point to, waits.
 unsafe impl Send for Shared {}
 
-/// The pool. Dropping it ends and joins its workers.
+/// The pool. Dropping it ends its workers, and joins those it started.
 pub(crate) struct Pool {
     shared: Arc<Shared>,
-    workers: Vec<JoinHandle<()>>,
+    #[cfg(not(target_family = "wasm"))]
+    workers: Vec<thread::JoinHandle<()>>,
     scratch: Arena,
     /// Floats of scratch of one part.
     floats: usize,
@@ -63,21 +91,49 @@ pub(crate) struct Pool {
 impl Pool {
     /// A pool of `threads`, the caller, who is the only one to use it, included.
     pub(crate) fn new(threads: usize) -> Result<Pool, Error> {
-        let asleep = (0..threads).map(|_| AtomicBool::new(false)).collect();
         let (word, left) = (AtomicU64::new(0), AtomicUsize::new(0));
-        let shared = Arc::new(Shared { word, job: UnsafeCell::new(None), left, panic: Mutex::new(None), asleep, owner: thread::current() });
+        let members = (0..threads).map(|_| Member::default()).collect();
+        let shared = Arc::new(Shared { word, job: UnsafeCell::new(None), left, panic: Mutex::new(None), threads: members });
+        shared.threads[0].thread.get_or_init(thread::current);
+        Pool::staff(shared, threads)
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    fn staff(shared: Arc<Shared>, threads: usize) -> Result<Pool, Error> {
         let mut pool = Pool { shared, workers: Vec::new(), scratch: Arena::zeroed(0)?, floats: 0 };
         for part in 1..threads {
             let shared = pool.shared.clone();
-            let spawned = thread::Builder::new().name(format!("statespace-{part}")).spawn(move || worker(&shared, part));
+            let body = move || {
+                shared.threads[part].thread.get_or_init(thread::current);
+                serve(&shared, part);
+            };
+            let spawned = thread::Builder::new().name(format!("statespace-{part}")).spawn(body);
             pool.workers.push(spawned.map_err(|error| Error::option(format!("{threads} threads could not be had: {error}")))?);
         }
         Ok(pool)
     }
 
+    #[cfg(target_family = "wasm")]
+    fn staff(shared: Arc<Shared>, threads: usize) -> Result<Pool, Error> {
+        if threads > 1 && cfg!(not(target_feature = "atomics")) {
+            return Err(Error::option(format!("threads is {threads}; this build has one")));
+        }
+        for _ in 1..threads {
+            // Kept for each worker, which may come after the pool has gone.
+            std::mem::forget(shared.clone());
+        }
+        Ok(Pool { shared, scratch: Arena::zeroed(0)?, floats: 0 })
+    }
+
+    /// Where workers find it; 0 if it needs none.
+    #[cfg(target_family = "wasm")]
+    pub(crate) fn address(&self) -> usize {
+        if self.threads() > 1 { Arc::as_ptr(&self.shared).expose_provenance() } else { 0 }
+    }
+
     /// Number of threads, the caller included.
     pub(crate) fn threads(&self) -> usize {
-        self.shared.asleep.len()
+        self.shared.threads.len()
     }
 
     /// Bytes of scratch in all.
@@ -88,7 +144,7 @@ impl Pool {
     /// Makes the scratch of each part `floats` long.
     pub(crate) fn set_scratch(&mut self, floats: usize) -> Result<(), Error> {
         // Whole cache lines, so that parts do not share one.
-        let floats = floats.next_multiple_of(64);
+        let floats = floats.checked_next_multiple_of(64).unwrap_or(usize::MAX);
         if floats != self.floats {
             self.scratch = Arena::zeroed(floats.saturating_mul(4).saturating_mul(self.threads()))?;
             self.floats = floats;
@@ -112,15 +168,11 @@ impl Pool {
             shared.left.store(parts - 1, SeqCst);
             let count = (shared.word.load(SeqCst) & !PARTS).wrapping_add(PARTS + 1) & (STOP >> 1);
             shared.word.store(count | parts as u64, SeqCst);
-            for (worker, asleep) in self.workers.iter().zip(&shared.asleep[1..]).take(parts - 1) {
-                if asleep.load(SeqCst) {
-                    worker.thread().unpark();
-                }
-            }
+            shared.threads[1..parts].iter().for_each(Member::wake);
         }
         let own = catch_unwind(AssertUnwindSafe(|| job.part(0)));
         if parts > 1 {
-            wait(&shared.asleep[0], || shared.left.load(SeqCst) == 0);
+            shared.threads[0].wait(|| shared.left.load(SeqCst) == 0);
         }
         let others = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(panic) = own.err().or(others) {
@@ -132,8 +184,9 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.word.store(STOP, SeqCst);
+        self.shared.threads.iter().for_each(Member::wake);
+        #[cfg(not(target_family = "wasm"))]
         for worker in self.workers.drain(..) {
-            worker.thread().unpark();
             // A worker catches what its work throws, so there is nothing to learn from the result.
             let _ = worker.join();
         }
@@ -148,10 +201,11 @@ impl Job {
     }
 }
 
-fn worker(shared: &Shared, part: usize) {
+/// The life of a worker that does this part of every job.
+fn serve(shared: &Shared, part: usize) {
     let mut seen = 0;
     loop {
-        wait(&shared.asleep[part], || shared.word.load(SeqCst) != seen);
+        shared.threads[part].wait(|| shared.word.load(SeqCst) != seen);
         seen = shared.word.load(SeqCst);
         if seen == STOP {
             return;
@@ -166,40 +220,61 @@ fn worker(shared: &Shared, part: usize) {
         {
             *shared.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
         }
-        if shared.left.fetch_sub(1, SeqCst) == 1 && shared.asleep[0].load(SeqCst) {
-            shared.owner.unpark();
+        if shared.left.fetch_sub(1, SeqCst) == 1 {
+            shared.threads[0].wake();
         }
     }
 }
 
-/// Returns when `ready`. Who makes it so looks at `asleep` afterwards and unparks.
-fn wait(asleep: &AtomicBool, ready: impl Fn() -> bool) {
-    for _ in 0..64 {
-        if ready() {
-            return;
-        }
-        std::hint::spin_loop();
+/// Does the `part`-th share of a pool's jobs on the calling thread, until the pool ends.
+///
+/// # Safety
+/// The address is that of a pool of an engine of this module, which may have ended; and it is passed once for each part.
+#[cfg(target_family = "wasm")]
+pub unsafe fn work(address: usize, part: usize) {
+    let pool = std::ptr::with_exposed_provenance::<Shared>(address);
+    // SAFETY: what the pool has kept for this part, which takes it once.
+    let shared = unsafe { Arc::from_raw(pool) };
+    shared.threads[part].thread.get_or_init(thread::current);
+    serve(&shared, part);
+}
+
+/// Waits for a moment, since what is waited for mostly comes at once; gives way to others before the end of it. Whether it came.
+#[cfg(not(target_family = "wasm"))]
+fn linger(ready: impl Fn() -> bool) -> bool {
+    use std::time::{Duration, Instant};
+    const SPIN: Duration = Duration::from_micros(5);
+    const YIELD: Duration = Duration::from_micros(20);
+    if spin(64, &ready) {
+        return true;
     }
     let start = Instant::now();
     loop {
-        for _ in 0..64 {
-            if ready() {
-                return;
-            }
-            std::hint::spin_loop();
+        if spin(64, &ready) {
+            return true;
         }
         match start.elapsed() {
             passed if passed < SPIN => {}
             passed if passed < YIELD => thread::yield_now(),
-            _ => break,
+            _ => return false,
         }
     }
-    asleep.store(true, SeqCst);
-    // Both sides write, then read, in one total order: either this sees the change or the other side sees the flag.
-    while !ready() {
-        thread::park();
-    }
-    asleep.store(false, SeqCst);
+}
+
+/// Waits for a moment, since what is waited for mostly comes at once. There is no clock. Whether it came.
+#[cfg(target_family = "wasm")]
+fn linger(ready: impl Fn() -> bool) -> bool {
+    spin(4096, ready)
+}
+
+fn spin(times: usize, ready: impl Fn() -> bool) -> bool {
+    (0..times).any(|_| {
+        let is_ready = ready();
+        if !is_ready {
+            std::hint::spin_loop();
+        }
+        is_ready
+    })
 }
 
 #[cfg(test)]
@@ -223,7 +298,7 @@ mod tests {
                 assert_eq!(counts[..parts], vec![1; parts], "round {round}");
                 assert_eq!(counts[parts..], vec![0; threads - parts]);
                 if round % 500 == 0 {
-                    thread::sleep(Duration::from_millis(1)); // so that workers park
+                    thread::sleep(std::time::Duration::from_millis(1)); // so that workers park
                 }
             }
         }

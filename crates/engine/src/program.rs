@@ -10,6 +10,7 @@ use crate::convert::{narrow, widen};
 use crate::cpu::{self, Machine, step_limit};
 use crate::error::Error;
 use crate::reference;
+use crate::run::{Cursor, Pace};
 use crate::weights::Weights;
 
 /// A named buffer. Named buffers are whole, so their bytes are adjacent.
@@ -175,27 +176,34 @@ impl Program {
         Ok(State { layout: self.layout.clone(), values })
     }
 
-    /// Runs the nodes. A program without state runs without one.
-    pub(crate) fn run(
-        &mut self,
-        machine: Option<&mut Machine>,
-        state: Option<&mut State>,
-        steps: u32,
-        stop: &dyn Fn() -> bool,
-    ) -> Result<(), Error> {
+    /// Whether it can run that many steps with that state. A program without state runs without one.
+    pub(crate) fn check(&self, state: Option<&State>, steps: u32) -> Result<(), Error> {
         if let Some(limit) = self.steps.filter(|limit| steps > *limit) {
             return Err(Error::option(format!("steps is {steps}; program {} has room for {limit}", self.name)));
         }
+        match state {
+            Some(state) => self.layout.check(&state.layout),
+            None if self.layout.0.is_empty() => Ok(()),
+            None => Err(Error::StateLayout { message: format!("program {} needs a state", self.name) }),
+        }
+    }
+
+    /// Goes on with a run that was checked, until it is done, which gives true, or is to pause.
+    pub(crate) fn advance(
+        &mut self,
+        machine: Option<&mut Machine>,
+        state: Option<&mut State>,
+        run: &mut Cursor,
+        pace: &Pace,
+    ) -> Result<bool, Error> {
         let mut nothing = None;
         let state = match state {
             Some(state) => state,
-            None if self.layout.0.is_empty() => nothing.insert(self.state()?),
-            None => return Err(Error::StateLayout { message: format!("program {} needs a state", self.name) }),
+            None => nothing.insert(self.state()?),
         };
-        self.layout.check(&state.layout)?;
         match (&mut self.body, &mut state.values, machine) {
-            (Body::Cpu(program), Values::Bytes(state), Some(machine)) => program.run(machine, state, steps as usize, stop),
-            (Body::Reference(program), Values::Wide(state), _) => program.run(state, steps as usize, stop),
+            (Body::Cpu(program), Values::Bytes(state), Some(machine)) => program.advance(machine, state, run, pace),
+            (Body::Reference(program), Values::Wide(state), _) => program.advance(state, run, pace),
             _ => unreachable!("programs and states of one engine are for one executor"),
         }
     }

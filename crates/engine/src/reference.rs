@@ -9,6 +9,7 @@ use statespace_plan::{Attrs, Checked, CheckedNode, Operand, Place};
 
 use crate::error::Error;
 use crate::node::{Sizes, check_ids, ids, lens};
+use crate::run::{Cursor, Pace};
 use crate::weights::Weights;
 
 /// A loaded plan.
@@ -54,28 +55,29 @@ impl Program {
         })
     }
 
-    /// Runs all nodes `steps` times.
-    pub(crate) fn run(&mut self, state: &mut State, steps: usize, stop: &dyn Fn() -> bool) -> Result<(), Error> {
-        for step in 0..steps {
-            for i in 0..self.nodes.len() {
-                if stop() {
-                    return Err(Error::Aborted);
-                }
-                let node = &self.nodes[i];
-                let run = Run { program: self, state, node, sizes: Sizes::new(node) };
-                run.check()?;
-                let written = run.compute(step);
-                let outputs = node.outputs.clone();
-                let updates = node.op.signature().updates.iter().filter_map(|input| node.inputs[*input].clone()).collect::<Vec<_>>();
-                for (k, (operand, values)) in outputs.iter().chain(&updates).zip(&written).enumerate() {
-                    self.store(state, operand, values);
-                    if k < outputs.len() && !self.dumps.is_empty() {
-                        self.dumps[i][k].copy_from_slice(values);
-                    }
+    /// Goes on with a run until it is done, which gives true, or is to pause.
+    pub(crate) fn advance(&mut self, state: &mut State, run: &mut Cursor, pace: &Pace) -> Result<bool, Error> {
+        let mut done = 0;
+        while let Some(node) = run.node(&self.nodes) {
+            if !(pace.go_on)(done) {
+                return Ok(false);
+            }
+            done = done.saturating_add(node.bytes().saturating_add(node.flops()));
+            let job = Run { program: self, state, node, sizes: Sizes::new(node) };
+            job.check()?;
+            let written = job.compute(run.step);
+            let id = node.id as usize;
+            let outputs = node.outputs.clone();
+            let updates = node.op.signature().updates.iter().filter_map(|input| node.inputs[*input].clone()).collect::<Vec<_>>();
+            for (k, (operand, values)) in outputs.iter().chain(&updates).zip(&written).enumerate() {
+                self.store(state, operand, values);
+                if k < outputs.len() && !self.dumps.is_empty() {
+                    self.dumps[id][k].copy_from_slice(values);
                 }
             }
+            run.next();
         }
-        Ok(())
+        Ok(true)
     }
 
     fn store(&mut self, state: &mut State, operand: &Operand, values: &[f64]) {

@@ -1,11 +1,14 @@
 //! Tensors of checkpoints: mapped or owned bytes, and the forms of them that kernels ask for.
 
 use std::collections::HashMap;
+#[cfg(not(target_family = "wasm"))]
 use std::fs;
 use std::ops::Range;
+#[cfg(not(target_family = "wasm"))]
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+#[cfg(not(target_family = "wasm"))]
 use memmap2::Mmap;
 use serde::Deserialize;
 use statespace_plan::{Conversion, DType, Weight};
@@ -15,6 +18,7 @@ use crate::convert::widen;
 use crate::error::Error;
 
 /// A file of a checkpoint.
+#[cfg(not(target_family = "wasm"))]
 #[derive(Clone, Debug)]
 pub enum File {
     /// On disk.
@@ -42,6 +46,7 @@ pub struct TensorSource {
 }
 
 /// A checkpoint.
+#[cfg(not(target_family = "wasm"))]
 #[derive(Clone, Debug)]
 pub struct Source {
     /// Its files.
@@ -52,7 +57,8 @@ pub struct Source {
     pub mmap: bool,
 }
 
-enum Bytes {
+pub(crate) enum Bytes {
+    #[cfg(not(target_family = "wasm"))]
     Mapped(Mmap),
     Owned(Vec<u8>),
 }
@@ -60,6 +66,7 @@ enum Bytes {
 impl Bytes {
     fn all(&self) -> &[u8] {
         match self {
+            #[cfg(not(target_family = "wasm"))]
             Bytes::Mapped(map) => map,
             Bytes::Owned(bytes) => bytes,
         }
@@ -76,6 +83,37 @@ struct Tensor {
 
 /// A form of a tensor, aligned: its index, its type, whether the values are negated exponentials, whether axes are swapped.
 type Form = (usize, DType, bool, bool);
+
+/// Where the tensors of a checkpoint lie.
+pub(crate) struct Directory {
+    tensors: Vec<Tensor>,
+    names: HashMap<String, usize>,
+}
+
+impl Directory {
+    /// Checks that every tensor lies in its file; `files` has their lengths.
+    pub(crate) fn new(files: &[u64], sources: Vec<TensorSource>) -> Result<Directory, Error> {
+        let mut names = HashMap::with_capacity(sources.len());
+        let mut tensors = Vec::with_capacity(sources.len());
+        for tensor in sources {
+            let TensorSource { name, file, offset, bytes, dtype, shape } = tensor;
+            let size = shape.iter().try_fold(dtype.size(), |n, axis| n.checked_mul(*axis));
+            if size != Some(bytes) {
+                return Err(Error::weights(&name, format!("has {bytes} bytes, but {shape:?} of {} has another number", dtype.name())));
+            }
+            let length = *files.get(file).ok_or_else(|| Error::weights(&name, format!("is in file {file} of {}", files.len())))?;
+            let end = offset.checked_add(bytes).filter(|end| *end <= length);
+            let end = end.ok_or_else(|| Error::weights(&name, format!("ends beyond its file of {length} bytes")))?;
+            let range = usize::try_from(offset).ok().zip(usize::try_from(end).ok());
+            let (start, end) = range.ok_or(Error::Memory { needed: length })?;
+            if names.insert(name.clone(), tensors.len()).is_some() {
+                return Err(Error::weights(&name, "is there twice"));
+            }
+            tensors.push(Tensor { name, file, range: start..end, dtype, shape });
+        }
+        Ok(Directory { tensors, names })
+    }
+}
 
 /// An open checkpoint. Forms are made once and live as long as it does.
 pub(crate) struct Weights {
@@ -103,25 +141,17 @@ impl Bound {
 
 impl Weights {
     /// Opens the files and checks that every tensor lies in its own.
+    #[cfg(not(target_family = "wasm"))]
     pub(crate) fn open(source: Source) -> Result<Weights, Error> {
         let files = source.files.into_iter().map(|file| open(file, source.mmap)).collect::<Result<Vec<_>, _>>()?;
-        let mut names = HashMap::with_capacity(source.tensors.len());
-        let mut tensors = Vec::with_capacity(source.tensors.len());
-        for tensor in source.tensors {
-            let TensorSource { name, file, offset, bytes, dtype, shape } = tensor;
-            let size = shape.iter().try_fold(dtype.size(), |n, axis| n.checked_mul(*axis));
-            if size != Some(bytes) {
-                return Err(Error::weights(&name, format!("has {bytes} bytes, but {shape:?} of {} has another number", dtype.name())));
-            }
-            let found = files.get(file).ok_or_else(|| Error::weights(&name, format!("is in file {file} of {}", files.len())))?;
-            let end = offset.checked_add(bytes).filter(|end| *end <= found.all().len() as u64);
-            let end = end.ok_or_else(|| Error::weights(&name, format!("ends beyond its file of {} bytes", found.all().len())))?;
-            if names.insert(name.clone(), tensors.len()).is_some() {
-                return Err(Error::weights(&name, "is there twice"));
-            }
-            tensors.push(Tensor { name, file, range: offset as usize..end as usize, dtype, shape });
-        }
-        Ok(Weights { files, tensors, names, forms: Mutex::default(), wide: Mutex::default() })
+        let lengths: Vec<u64> = files.iter().map(|file| file.all().len() as u64).collect();
+        Ok(Weights::new(files, Directory::new(&lengths, source.tensors)?))
+    }
+
+    /// Of files as long as the directory was told.
+    pub(crate) fn new(files: Vec<Bytes>, directory: Directory) -> Weights {
+        let Directory { tensors, names } = directory;
+        Weights { files, tensors, names, forms: Mutex::default(), wide: Mutex::default() }
     }
 
     fn bytes_of(&self, tensor: usize) -> &[u8] {
@@ -203,6 +233,7 @@ impl Weights {
     }
 
     /// The values of a row, in f64.
+    #[cfg(feature = "reference")]
     pub(crate) fn widened(&self, row: &Weight) -> Result<Arc<Vec<f64>>, Error> {
         let index = self.find(row)?;
         let form = (index, row.dtype, row.conversion == Conversion::Negexp, row.transpose);
@@ -239,6 +270,7 @@ fn exponent_full<const N: usize>(bytes: &[u8], full: impl Fn([u8; N]) -> bool) -
     bytes.chunks(4096).any(|block| block.as_chunks::<N>().0.iter().fold(false, |any, element| any | full(*element)))
 }
 
+#[cfg(not(target_family = "wasm"))]
 fn open(file: File, mmap: bool) -> Result<Bytes, Error> {
     match file {
         File::Bytes(bytes) => Ok(Bytes::Owned(bytes)),
@@ -250,6 +282,7 @@ fn open(file: File, mmap: bool) -> Result<Bytes, Error> {
     }
 }
 
+#[cfg(not(target_family = "wasm"))]
 fn map(path: &Path) -> std::io::Result<Bytes> {
     let file = fs::File::open(path)?;
     if file.metadata()?.len() == 0 {
@@ -260,6 +293,7 @@ fn map(path: &Path) -> std::io::Result<Bytes> {
     Ok(Bytes::Mapped(unsafe { Mmap::map(&file) }?))
 }
 
+#[cfg(not(target_family = "wasm"))]
 fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     Error::File { file: path.display().to_string(), message: error.to_string() }
 }

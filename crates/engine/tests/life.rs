@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::channel;
 
-use kit::build::{Sizes, block, norm, sum};
+use kit::build::{Sizes, block, norm, product, sum};
 use kit::case::Case;
-use kit::{Wait, f32s, open, wait};
-use statespace_engine::{Bytes, Engine};
+use kit::{Wait, f32s, i32s, open, wait};
+use statespace_engine::{Bytes, DType, Engine, File, Source, TensorSource};
 
 /// An engine in a run that nothing but an abort ends, and what it will say.
 fn endless(engine: &Engine) -> (Arc<AtomicBool>, std::sync::mpsc::Receiver<&'static str>) {
@@ -54,6 +54,43 @@ fn an_abort_is_seen_before_and_during_a_run_and_the_engine_goes_on() {
     engine.put(program, "x", &f32s(&[2.0; 4])).unwrap();
     engine.go(program, None, 1).unwrap();
     assert_ne!(engine.get(program, "y").unwrap(), f32s(&[0.0; 4]));
+}
+
+#[test]
+fn an_abort_is_seen_within_a_heavy_node() {
+    let (l, k, m) = (512, 1024, 16384);
+    for op in ["linear", "linear_cross_entropy"] {
+        let engine = open(r#"{"threads":2}"#);
+        let tensor = TensorSource {
+            name: "w".into(),
+            file: 0,
+            offset: 0,
+            bytes: 2 * (m * k) as u64,
+            dtype: DType::Bf16,
+            shape: vec![m as u64, k as u64],
+        };
+        let ones = [0x80, 0x3F].repeat(m * k);
+        let weights = engine.open_weights(Source { files: vec![File::Bytes(ones)], tensors: vec![tensor], mmap: true }).unwrap();
+        let written = |patience: u64| {
+            // A program of its own, so that its output is of this run.
+            let program = engine.load_plan(&product(op, l, k, m), Some(weights)).unwrap();
+            engine.put(program, "x", &f32s(&vec![1.0; l * k])).unwrap();
+            if op != "linear" {
+                engine.put(program, "targets", &i32s(&(0..l).map(|r| (r * (m / l)) as i32).collect::<Vec<_>>())).unwrap();
+            }
+            let (abort, (send, receive)) = (Arc::new(AtomicBool::new(false)), channel());
+            engine.run(program, None, 1, abort.clone(), Box::new(move |result| send.send(result.map_err(|e| e.code())).unwrap()));
+            std::thread::sleep(std::time::Duration::from_millis(patience));
+            abort.store(true, SeqCst);
+            assert_eq!(receive.recv(), Ok(Err("aborted")), "{op}: it ran to its end for all that it was told after {patience} ms");
+            let y = engine.get(program, "y").unwrap();
+            engine.release(program);
+            y.chunks(4).map(|y| y != [0; 4]).collect::<Vec<_>>()
+        };
+        // Until one is told while the node runs.
+        let found = (0..).map(|i| written(1 << i)).find(|written| written.contains(&true)).unwrap();
+        assert!(found.contains(&false), "{op}");
+    }
 }
 
 #[test]

@@ -54,7 +54,9 @@ impl Rows<'_> {
 #[inline]
 pub fn split(count: usize, part: usize, parts: usize) -> Range<usize> {
     debug_assert!(part < parts, "part {part} of {parts}");
-    part * count / parts..(part + 1) * count / parts
+    // Wide, since the product may be more than an address.
+    let at = |part: usize| (part as u64 * count as u64 / parts as u64) as usize;
+    at(part)..at(part + 1)
 }
 
 /// One part of an op with one output: what its kernel is given.

@@ -138,3 +138,17 @@ pub fn sum(l: usize, d: usize, acc: &str, spare: usize) -> Value {
     p.node("sum_rows", &[Some(x), Some(acc), None], &[], json!({}));
     p.finish(&[("x", x)], &[])
 }
+
+/// One product of `x` [1, l, k] with the bf16 weight `w` (m, k) into `y`, or the losses `y` of `targets` in it.
+pub fn product(op: &str, l: usize, k: usize, m: usize) -> Value {
+    let mut p = Build::default();
+    let (x, w) = (p.placed("in", "io", "f32", &[1, l, k]), p.weight("w", "stored", false, "bf16", &[m, k]));
+    if op == "linear" {
+        let y = p.placed("out", "io", "f32", &[1, l, m]);
+        p.node(op, &[Some(x), Some(w), None, None, None], &[y], json!({ "compute": "f32" }));
+        return p.finish(&[("x", x)], &[("y", y)]);
+    }
+    let (targets, y) = (p.placed("ids", "io", "i32", &[1, l]), p.placed("out", "io", "f32", &[1, l]));
+    p.node(op, &[Some(x), Some(w), Some(targets), None], &[y], json!({ "vocab": m, "compute": "f32" }));
+    p.finish(&[("x", x), ("targets", targets)], &[("y", y)])
+}

@@ -90,9 +90,9 @@ impl Linear<'_> {
     pub fn scratch_floats(rows: usize, k: usize, compute: Compute) -> usize {
         let rounded = match compute {
             Compute::F32 => 0,
-            Compute::Bf16 => (rows.min(few::ROWS) * k).max(rows * many::DEPTH),
+            Compute::Bf16 => rows.min(few::ROWS).saturating_mul(k).max(rows.saturating_mul(many::DEPTH)),
         };
-        many::PANEL_FLOATS + rounded
+        rounded.saturating_add(many::PANEL_FLOATS)
     }
 
     /// Writes this part of `y` (b, l, m); parts split the outputs.

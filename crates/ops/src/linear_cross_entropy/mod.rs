@@ -1,8 +1,10 @@
 //! `nll[b,t] = logsumexp(logits) − logits[targets[b,t]]` with `logits = x·Wᵀ`, without ever holding the logits of more than a block.
 //!
-//! The vocabulary passes in blocks; a row keeps the largest logit so far, the sum of the exponentials below it, and its target's logit as that
-//! passes (Milakov and Gimelshein, "Online normalizer calculation for softmax", arXiv 1805.02867). A target outside the vocabulary gives NaN: the
-//! host checks targets before a run, and a mistake there must be seen.
+//! In two passes. The first computes the logits by cells, a batch of rows × a block of the vocabulary, of which parts take a range, so that few rows
+//! are shared as evenly as many; of a cell's logits it keeps on a *board* the largest of each row and the sum of the exponentials below it, and
+//! the target's logit where `nll` is to be. The second, once all cells are done, adds up each row's sums (as in Milakov and Gimelshein, "Online
+//! normalizer calculation for softmax", arXiv 1805.02867). A target outside the vocabulary gives NaN: the host checks targets before a run,
+//! and a mistake there must be seen.
 
 mod online;
 #[cfg(test)]
@@ -18,9 +20,8 @@ use crate::linear::many::{self, Lines, Tiles};
 use crate::linear::{few, product, round};
 use crate::rows::{Input, Mat, Rows, split};
 use crate::stored::Stored;
-use online::Online;
 
-/// Rows that pass one packing of the weight.
+/// The most rows that pass one packing of the weight.
 const BATCH: usize = 192;
 
 /// Columns of a block of logits.
@@ -82,16 +83,33 @@ impl LinearCrossEntropy<'_> {
     /// Floats of scratch that each part of a run needs, for up to `rows` valid rows of `k` columns.
     pub fn scratch_floats(rows: usize, k: usize, compute: Compute) -> usize {
         let batch = rows.min(BATCH);
-        let rounded = if compute == Compute::Bf16 { batch * k } else { 0 };
-        many::PANEL_FLOATS + batch * BLOCK + rounded
+        let rounded = if compute == Compute::Bf16 { batch.saturating_mul(k) } else { 0 };
+        rounded.saturating_add(many::PANEL_FLOATS + batch * BLOCK)
     }
 
-    /// Writes this part of `nll` (b, l); parts split the rows.
+    /// Floats of the board that all parts share, for up to `rows` valid rows.
+    pub fn board_floats(rows: usize, vocab: usize) -> usize {
+        rows.saturating_mul(2 * vocab.div_ceil(BLOCK))
+    }
+
+    /// The first pass: this part's cells, onto its part of the board and of `nll` (b, l).
     ///
     /// # Panics
-    /// When `scratch` is shorter than [`Self::scratch_floats`], or an operand than its shape.
-    pub fn run(&self, level: Level, part: usize, parts: usize, nll: SharedOut, scratch: &mut [f32]) {
-        level.run(Part { op: self, part, parts, nll, scratch });
+    /// When `scratch` is shorter than [`Self::scratch_floats`], `board` than [`Self::board_floats`], or an operand than its shape.
+    pub fn run(&self, level: Level, part: usize, parts: usize, board: SharedOut, nll: SharedOut, scratch: &mut [f32]) {
+        level.run(Part { op: self, part, parts, board, nll, scratch });
+    }
+
+    /// The second pass, after all parts of the first, in as many parts as one likes: writes this part of `nll`; parts split the rows.
+    pub fn finish(&self, part: usize, parts: usize, mut board: SharedOut, mut nll: SharedOut) {
+        let wide = 2 * self.vocab.div_ceil(BLOCK);
+        let share = split(self.rows.count(), part, parts);
+        for (i, r) in share.clone().zip(self.rows.iter().skip(share.start)) {
+            let is_known = usize::try_from(self.targets[r]).is_ok_and(|id| id < self.vocab);
+            let nll = &mut nll.slice_mut(r..r + 1)[0];
+            let target = if is_known { f64::from(*nll) } else { f64::NAN };
+            *nll = (online::log_sum(board.slice_mut(i * wide..(i + 1) * wide)) - target) as f32;
+        }
     }
 }
 
@@ -99,6 +117,7 @@ struct Part<'a> {
     op: &'a LinearCrossEntropy<'a>,
     part: usize,
     parts: usize,
+    board: SharedOut<'a>,
     nll: SharedOut<'a>,
     scratch: &'a mut [f32],
 }
@@ -121,45 +140,42 @@ impl Part<'_> {
     #[inline(always)]
     fn with<I: Isa, E: Element>(mut self, isa: I, weight: &[u8]) {
         let weight = &weight[..self.op.vocab * self.op.k * E::BYTES];
-        // All rows decide, not those of this part, so that the bits do not depend on the number of parts.
         let count = self.op.rows.count();
-        let (batch, few) = if count <= few::ROWS { (few::ROWS, true) } else { (BATCH, false) };
-        let share = split(count, self.part, self.parts);
-        for start in share.clone().step_by(batch) {
-            let batch = start..(start + batch).min(share.end);
-            let mut online = [Online::START; BATCH];
+        let (blocks, few) = (self.op.vocab.div_ceil(BLOCK), count <= few::ROWS);
+        let batches = if few { 1 } else { count.div_ceil(BATCH) };
+        let mut cells = split(batches * blocks, self.part, self.parts);
+        while !cells.is_empty() {
+            let batch = cells.start / blocks;
+            let run = cells.start - batch * blocks..(cells.end - batch * blocks).min(blocks);
+            cells.start = batch * blocks + run.end;
             if few {
-                self.few::<I, E>(isa, weight, batch.clone(), &mut online);
+                self.few::<I, E>(isa, weight, split(count, batch, batches), run);
             } else {
-                self.many::<I, E>(isa, weight, batch.clone(), &mut online);
+                self.many::<I, E>(isa, weight, split(count, batch, batches), run);
             }
-            let rows = self.op.rows.iter().skip(start).take(batch.len());
-            rows.zip(&online).for_each(|(r, online)| self.nll.slice_mut(r..r + 1)[0] = online.nll());
         }
     }
 
     #[inline(always)]
-    fn few<I: Isa, E: Element>(&mut self, isa: I, weight: &[u8], batch: Range<usize>, online: &mut [Online; BATCH]) {
-        let LinearCrossEntropy { rows, k, vocab, targets, .. } = *self.op;
+    fn few<I: Isa, E: Element>(&mut self, isa: I, weight: &[u8], batch: Range<usize>, blocks: Range<usize>) {
+        let LinearCrossEntropy { rows, k, vocab, .. } = *self.op;
         let mut flat = [0; few::ROWS];
         rows.iter().skip(batch.start).take(batch.len()).zip(&mut flat).for_each(|(r, at)| *at = r);
         let flat = &flat[..batch.len()];
         let (logits, rounded) = self.scratch.split_at_mut(batch.len() * BLOCK);
         let x = few::gather(isa, self.op.x, k, flat, self.op.compute, rounded);
-        for start in (0..vocab).step_by(BLOCK) {
+        for start in blocks.map(|block| block * BLOCK) {
             let block = start..(start + BLOCK).min(vocab);
             few::products::<I, E>(isa, &x[..flat.len()], weight, block.clone(), |row, j, sums| {
                 logits[row * BLOCK + j - start..][..sums.len()].copy_from_slice(sums);
             });
-            for ((logits, online), &r) in logits.chunks(BLOCK).zip(&mut online[..]).zip(flat) {
-                online.add(isa, &logits[..block.len()], start, targets[r]);
-            }
+            enter(isa, self.op, logits, batch.clone(), block, (&mut self.board, &mut self.nll));
         }
     }
 
     #[inline(always)]
-    fn many<I: Isa, E: Element>(&mut self, isa: I, weight: &[u8], batch: Range<usize>, online: &mut [Online; BATCH]) {
-        let LinearCrossEntropy { rows, k, vocab, targets, .. } = *self.op;
+    fn many<I: Isa, E: Element>(&mut self, isa: I, weight: &[u8], batch: Range<usize>, blocks: Range<usize>) {
+        let LinearCrossEntropy { rows, k, vocab, .. } = *self.op;
         let (width, depth, rounds) = (tile::panel_width::<I>(), many::depth(k), self.op.compute == Compute::Bf16);
         let (panel, rest) = self.scratch.split_at_mut(many::PANEL_FLOATS);
         let (logits, rounded) = rest.split_at_mut(batch.len() * BLOCK);
@@ -170,7 +186,7 @@ impl Part<'_> {
             }
         }
         let tiles = batch.len().div_ceil(I::TILE_ROWS);
-        for start in (0..vocab).step_by(BLOCK) {
+        for start in blocks.map(|block| block * BLOCK) {
             let block = start..(start + BLOCK).min(vocab);
             for first in block.clone().step_by(width) {
                 let columns = first..(first + width).min(block.end);
@@ -193,9 +209,27 @@ impl Part<'_> {
                     });
                 }
             }
-            for ((logits, online), r) in logits.chunks(BLOCK).zip(&mut online[..]).zip(flat()) {
-                online.add(isa, &logits[..block.len()], start, targets[r]);
-            }
+            enter(isa, self.op, logits, batch.clone(), block, (&mut self.board, &mut self.nll));
+        }
+    }
+}
+
+/// Keeps what is needed of the logits of a cell.
+#[inline(always)]
+fn enter<I: Isa>(
+    isa: I,
+    op: &LinearCrossEntropy,
+    logits: &[f32],
+    batch: Range<usize>,
+    block: Range<usize>,
+    (board, nll): (&mut SharedOut, &mut SharedOut),
+) {
+    let blocks = op.vocab.div_ceil(BLOCK);
+    for ((logits, i), r) in logits.chunks(BLOCK).zip(batch.clone()).zip(op.rows.iter().skip(batch.start)) {
+        let at = 2 * (i * blocks + block.start / BLOCK);
+        board.slice_mut(at..at + 2).copy_from_slice(&online::block(isa, &logits[..block.len()]));
+        if let Some(id) = usize::try_from(op.targets[r]).ok().filter(|id| block.contains(id)) {
+            nll.slice_mut(r..r + 1)[0] = logits[id - block.start];
         }
     }
 }

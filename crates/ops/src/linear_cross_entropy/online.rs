@@ -1,46 +1,30 @@
-//! The logarithm of a sum of exponentials, as the terms come.
+//! The logarithm of a sum of exponentials, by blocks of the terms.
 
 use statespace_simd::{Isa, math};
 
-/// What a row remembers of the logits that have passed.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Online {
-    /// The largest.
-    max: f32,
-    /// Σ exp(logit − max).
-    sum: f64,
-    /// The target's, NaN until it has passed.
-    target: f32,
+/// The largest of the logits and Σ exp(logit − largest).
+#[inline(always)]
+pub(super) fn block<I: Isa>(isa: I, logits: &[f32]) -> [f32; 2] {
+    let (whole, rest) = logits.split_at(logits.len() - logits.len() % I::LANES);
+    let mut max = isa.splat(f32::NEG_INFINITY);
+    for logits in whole.chunks_exact(I::LANES) {
+        max = isa.max(isa.load(logits), max);
+    }
+    let max = rest.iter().fold(isa.reduce_max(max), |a, &b| if b > a { b } else { a });
+    // Where all are −∞ their exponentials are 0, not ∞ − ∞.
+    let shift = if max == f32::NEG_INFINITY { 0.0 } else { max };
+    let mut sum = isa.zero();
+    for logits in whole.chunks_exact(I::LANES) {
+        sum = isa.add(sum, math::exp(isa, isa.sub(isa.load(logits), isa.splat(shift))));
+    }
+    let rest: f32 = rest.iter().map(|logit| (logit - shift).exp()).sum();
+    [max, isa.reduce_add(sum) + rest]
 }
 
-impl Online {
-    /// Nothing has passed.
-    pub(super) const START: Self = Self { max: f32::NEG_INFINITY, sum: 0.0, target: f32::NAN };
-
-    /// Adds the logits of ids `start..`.
-    #[inline(always)]
-    pub(super) fn add<I: Isa>(&mut self, isa: I, logits: &[f32], start: usize, target: i32) {
-        if let Some(&logit) = usize::try_from(target).ok().and_then(|id| id.checked_sub(start)).and_then(|i| logits.get(i)) {
-            self.target = logit;
-        }
-        let (whole, rest) = logits.split_at(logits.len() - logits.len() % I::LANES);
-        let mut max = isa.splat(self.max);
-        for logits in whole.chunks_exact(I::LANES) {
-            max = isa.max(isa.load(logits), max);
-        }
-        let max = rest.iter().fold(isa.reduce_max(max), |a, &b| if b > a { b } else { a });
-        let shift = isa.splat(max);
-        let mut sum = isa.zero();
-        for logits in whole.chunks_exact(I::LANES) {
-            sum = isa.add(sum, math::exp(isa, isa.sub(isa.load(logits), shift)));
-        }
-        let rest: f32 = rest.iter().map(|logit| (logit - max).exp()).sum();
-        self.sum = self.sum * f64::from(self.max - max).exp() + f64::from(isa.reduce_add(sum) + rest);
-        self.max = max;
-    }
-
-    /// ln Σ exp(logit) − target.
-    pub(super) fn nll(&self) -> f32 {
-        (self.sum.ln() + f64::from(self.max) - f64::from(self.target)) as f32
-    }
+/// ln Σ exp(logit), of the blocks in their order.
+pub(super) fn log_sum(blocks: &[f32]) -> f64 {
+    let blocks = blocks.as_chunks::<2>().0;
+    let max = blocks.iter().fold(f32::NEG_INFINITY, |a, &[b, _]| if b > a { b } else { a });
+    let sum: f64 = blocks.iter().map(|&[high, sum]| f64::from(sum) * f64::from(high - max).exp()).sum();
+    sum.ln() + f64::from(max)
 }

@@ -49,7 +49,12 @@ pub fn run(operands: Operands, level: Level, parts: usize, shared: Option<&str>)
             let (weight, vocab, x) = (stored(weight, &bytes[1..]), vocab(operands), mat("x"));
             let op = linear_cross_entropy::LinearCrossEntropy { rows: rows(), k, vocab, compute, x, weight, targets };
             let mut scratch = vec![f32::NAN; linear_cross_entropy::LinearCrossEntropy::scratch_floats(op.rows.count(), k, compute)];
-            parts.for_each(|(part, parts)| op.run(level, part, parts, SharedOut::new(&mut y), &mut scratch));
+            let mut board = vec![f32::NAN; linear_cross_entropy::LinearCrossEntropy::board_floats(op.rows.count(), vocab)];
+            let every = parts.clone();
+            parts.for_each(|(part, parts)| {
+                op.run(level, part, parts, SharedOut::new(&mut board), SharedOut::new(&mut y), &mut scratch);
+            });
+            every.for_each(|(part, parts)| op.finish(part, parts, SharedOut::new(&mut board), SharedOut::new(&mut y)));
             return vec![("nll", Data::F32(y))];
         }
         "conv1d_silu" => {
