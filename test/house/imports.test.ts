@@ -60,6 +60,7 @@ describe("crates", () => {
     "crates/ops": ["plan", "simd"],
     "crates/engine": ["ops", "plan", "simd"],
     "bindings/node": ["engine"],
+    "bindings/wasm": ["engine"],
   }
   const found = [...folders("crates").map((name) => `crates/${name}`), ...folders("bindings").map((name) => `bindings/${name}`)]
   for (const path of found) {

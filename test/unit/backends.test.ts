@@ -6,6 +6,7 @@ import type { Backend, FileStream, WeightsSource } from "../../ts/backend/interf
 import { nullBackend } from "../../ts/backend/null.ts"
 import { BackendUnavailableError, MemoryLimitError, PlanError } from "../../ts/errors.ts"
 import { readCheckpoint } from "../../ts/io/file.ts"
+import { decodeSafetensors } from "../../ts/io/safetensors.ts"
 import type { CheckpointFile } from "../../ts/io/types.ts"
 import { openCheckpoint } from "../../ts/io/web/source.ts"
 import { families } from "../../ts/models/index.ts"
@@ -164,6 +165,21 @@ test("native gets paths, or bytes where there are none; wasm gets streams", asyn
   const parts: Uint8Array[] = []
   for await (const piece of stream.open()) parts.push(piece)
   expect(Buffer.compare(Buffer.concat(parts), bytes)).toBe(0)
+})
+
+test("a model whose weights stream by has the fingerprint of the one whose weights lie in a file", async () => {
+  const checkpoint = await readCheckpoint(`${root}test/golden/families/mamba`)
+  const saved = async (files: readonly CheckpointFile[]): Promise<string | undefined> => {
+    const model = await openModel({ checkpoint: { ...checkpoint, files }, families, backend: fakeBackend() })
+    const session = model.session()
+    await session.feed([1, 2, 3])
+    const { metadata } = decodeSafetensors(await session.save(), "state")
+    await model.dispose()
+    return metadata.model
+  }
+  const streamed = checkpoint.files.map(({ path: _path, readNow: _now, ...file }) => file)
+  expect(await saved(streamed)).toMatch(/^[0-9a-f]{64}$/)
+  expect(await saved(streamed)).toBe(await saved(checkpoint.files))
 })
 
 describe("what does not fit 4 GiB", () => {

@@ -118,6 +118,19 @@ describe("a hub repository", () => {
     expect((await openCheckpoint("owner/tiny")).tensors.map(({ name }) => name)).toEqual(["a"])
   })
 
+  it("goes to memory alone where the cache is switched off", async () => {
+    await writeFile(join(hub.cache, "token"), "hf_stored")
+    for (const source of ["owner/tiny", `${hub.endpoint}/plain/tiny`]) {
+      const checkpoint = await openCheckpoint(source, { cacheDir: false })
+      const parts: Uint8Array[] = []
+      for await (const piece of checkpoint.files[0]?.open() ?? []) parts.push(piece)
+      expect(sha256(Buffer.concat(parts))).toBe(sha256(weights))
+    }
+    const tokens = hub.asked.map(({ url, authorization }) => [url.startsWith("/plain/"), authorization])
+    expect(tokens.every(([plain, authorization]) => authorization === (plain ? undefined : "Bearer hf_stored"))).toBe(true)
+    expect(await everything()).toEqual(["token"])
+  })
+
   it("goes into cacheDir where that is given", async () => {
     const cacheDir = join(hub.cache, "elsewhere")
     const paths = pathsOf(await openCheckpoint("owner/tiny", { cacheDir }))

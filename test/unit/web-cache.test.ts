@@ -80,14 +80,29 @@ describe("a page's cache", () => {
     expect((await load()).from).toEqual(["download"])
   })
 
-  it("asks nobody for a commit of the hub, whose files never change", async () => {
-    const sha = "0123456789abcdef0123456789abcdef01234567"
-    for (const [file, bytes] of [...server.files]) server.files.set(`/o/n/resolve/${sha}/${file.slice(3)}`, bytes)
+  it("of a branch of the hub is current while its commit is, and is replaced when that moves on", async () => {
     const hub = { endpoint: server.origin }
-    await load(hub, `o/n@${sha}`)
+    const publish = (sha: string, bytes: Uint8Array): void => {
+      const siblings = ["config.json", "model.safetensors"].map((rfilename) => ({ rfilename }))
+      server.files.set("/api/models/o/n/revision/main", Buffer.from(JSON.stringify({ sha, siblings })))
+      server.files.set(`/o/n/resolve/${sha}/config.json`, config)
+      server.files.set(`/o/n/resolve/${sha}/model.safetensors`, bytes)
+    }
+    // Not even an ETag is needed.
+    server.headers = () => ({})
+    publish("0".repeat(40), weights)
+    expect(await load(hub, "o/n")).toEqual({ digest: sha256(weights), from: ["download"] })
     server.asked = []
-    expect(await load(hub, `o/n@${sha}`)).toEqual({ digest: sha256(weights), from: ["read"] })
-    expect(server.asked.map(({ path }) => path.split("/").at(-1))).not.toContain("model.safetensors")
+    expect(await load(hub, "o/n")).toEqual({ digest: sha256(weights), from: ["read"] })
+    expect(server.asked.map(({ path }) => path)).toEqual(["/api/models/o/n/revision/main"])
+    const before = kept()
+    publish("1".repeat(40), others)
+    expect(await load(hub, "o/n")).toEqual({ digest: sha256(others), from: ["download"] })
+    expect(kept()).toEqual(before)
+    const source = "o/n"
+    await server.close()
+    expect(await load(hub, source)).toEqual({ digest: sha256(others), from: ["read"] })
+    expect(await load({ ...hub, localFilesOnly: true }, source)).toEqual({ digest: sha256(others), from: ["read"] })
   })
 
   it.each([
@@ -177,7 +192,7 @@ describe("a page's cache", () => {
   })
 
   it("keeps nothing of a content that is not what its digest says", async () => {
-    server.headers = () => ({ etag: `"${sha256(others)}"` })
+    server.headers = () => ({ "x-linked-etag": `"${sha256(others)}"` })
     expect((await refusal()).code).toBe("HUB_INCOMPLETE")
     expect(kept().filter((key) => key.includes("model"))).toEqual([])
   })

@@ -145,7 +145,9 @@ describe("an address", () => {
       message: expect.stringContaining("broke"),
     })
     only((response) =>
-      response.writeHead(200, { etag: `"${sha256(weights)}"` }).end(weights.map((byte, i) => (i === 5_000_000 ? byte ^ 1 : byte))),
+      response
+        .writeHead(200, { "x-linked-etag": `"${sha256(weights)}"` })
+        .end(weights.map((byte, i) => (i === 5_000_000 ? byte ^ 1 : byte))),
     )
     expect(await refusal(`${server.origin}/models/tiny`)).toMatchObject({
       code: "HUB_INCOMPLETE",
@@ -205,12 +207,46 @@ describe("the hub", () => {
     expect([...new Set(server.asked.map(({ authorization }) => authorization))]).toEqual([undefined])
   })
 
+  /** Lets the server tell of a revision as the hub does. */
+  function tell(revision: string, files: string[] = names): void {
+    const siblings = files.map((rfilename) => ({
+      rfilename,
+      ...(rfilename.endsWith(".safetensors") && { lfs: { sha256: sha256(weights), size: weights.length } }),
+    }))
+    server.files.set(`/api/models/owner/tiny/revision/${revision}`, Buffer.from(JSON.stringify({ sha, siblings })))
+  }
+
+  it("says what it has: nothing else is asked for, all from one commit, and its digest is checked", async () => {
+    tell("main", ["config.json", "model.safetensors", "README.md"])
+    const checkpoint = await openCheckpoint("owner/tiny", hub())
+    expect(checkpoint).toMatchObject({ name: "owner/tiny", label: "owner/tiny@main (hub)", tokenizer: undefined })
+    expect(sha256(await read(checkpoint))).toBe(sha256(weights))
+    expect(server.asked.map(({ path }) => path)).toEqual([
+      "/api/models/owner/tiny/revision/main",
+      `/owner/tiny/resolve/${sha}/config.json`,
+      `/owner/tiny/resolve/${sha}/model.safetensors`,
+    ])
+    server.files.set(
+      `/owner/tiny/resolve/${sha}/model.safetensors`,
+      weights.map((byte, i) => (i === 5_000_000 ? byte ^ 1 : byte)),
+    )
+    expect(await refusal("owner/tiny", hub())).toMatchObject({ code: "HUB_INCOMPLETE", message: expect.stringContaining("digest") })
+  })
+
   it("says what a repository without weights has instead", async () => {
-    server.files.delete("/owner/tiny/resolve/main/model.safetensors")
-    const siblings = [{ rfilename: "config.json" }, { rfilename: "pytorch_model.bin" }]
-    server.files.set("/api/models/owner/tiny/revision/main", Buffer.from(JSON.stringify({ siblings })))
-    const error = await refusal("owner/tiny", hub())
-    expect(error).toMatchObject({ code: "CHECKPOINT_PICKLE", fix: expect.stringContaining("owner/tiny-hf") })
+    tell("main", ["config.json", "pytorch_model.bin"])
+    expect(await refusal("owner/tiny", hub())).toMatchObject({ code: "CHECKPOINT_PICKLE", fix: expect.stringContaining("owner/tiny-hf") })
+    tell("main", ["README.md"])
+    expect(await refusal("owner/tiny", hub())).toMatchObject({ code: "CHECKPOINT_EMPTY" })
+  })
+
+  it("that does not exist, or refuses, is a HubError", async () => {
+    expect(await refusal("owner/none", hub())).toMatchObject({ code: "HUB_NOT_FOUND", status: 404 })
+    server.answer = (_path, response) => {
+      response.writeHead(401).end()
+      return true
+    }
+    expect(await refusal("owner/tiny", hub())).toMatchObject({ code: "HUB_FORBIDDEN", status: 401, fix: expect.stringContaining("token") })
   })
 
   it("is not asked for a revision that is none", async () => {

@@ -10,8 +10,14 @@ import { Damaged, type Entry, type WebCache } from "./cache.ts"
 export interface RemoteContext {
   options: SourceOptions
   cache?: WebCache | undefined
-  /** The address belongs to one commit: what is kept of it stays current. */
-  immutable?: boolean
+  /** What the hub says of a commit, whose files never change. */
+  pinned?: {
+    commit: string
+    /** Under which address a file is kept, so that a branch that moves on replaces what was kept of it. */
+    key(url: URL): string
+    /** SHA-256 of a large file, by its name. */
+    sha256: ReadonlyMap<string, string>
+  }
   /** For messages: `owner/name@revision`; otherwise the address. */
   what?: string
   /** Set once a file came from the cache. */
@@ -27,8 +33,11 @@ const nameOf = (url: URL): string => (isPlace(url) ? url.href : `${url.href.slic
 /** What tells one content of an address from another; empty when the server says nothing of the kind, or does not let the page see it. */
 const tagOf = ({ headers }: Response): string => headers.get("x-linked-etag") ?? headers.get("etag") ?? headers.get("last-modified") ?? ""
 
-/** The hub's tag of a large file is the SHA-256 of its content. */
-const sha256Of = (tag: string): string | undefined => /^(?:W\/)?"?([0-9a-f]{64})"?$/.exec(tag)?.[1]
+/**
+ * The hub's own tag of a large file, where no redirect hides it, is the SHA-256 of its content. Other servers have tags of that form that are
+ * something else.
+ */
+const sha256Of = ({ headers }: Response): string | undefined => /^"?([0-9a-f]{64})"?$/.exec(headers.get("x-linked-etag") ?? "")?.[1]
 
 /** Of a compressed answer the length is not that of the file. */
 function lengthOf({ headers }: Response): number | undefined {
@@ -86,12 +95,14 @@ class RemoteFile implements CheckpointFile {
 class Remote {
   readonly #url: URL
   readonly #context: RemoteContext
+  readonly #key: string
   readonly #fetch: typeof fetch
 
   constructor(url: URL, context: RemoteContext) {
     const { token, endpoint, signal } = context.options
     this.#url = url
     this.#context = isPlace(url) ? context : { ...context, cache: undefined }
+    this.#key = context.pinned?.key(url) ?? url.href
     const headers: Record<string, string> = token ? { authorization: `Bearer ${token}` } : {}
     const origin = endpoint === undefined ? "" : new URL(endpoint).origin
     this.#fetch = checkedFetch(context.what ?? nameOf(url), signal, origin, headers, unreachable)
@@ -112,28 +123,30 @@ class Remote {
   }
 
   async find(): Promise<CheckpointFile> {
-    const { cache, immutable, options } = this.#context
-    const { href } = this.#url
-    const entry = await cache?.find(href)
-    if ((options.localFilesOnly === true && isPlace(this.#url)) || (entry !== undefined && immutable === true)) {
-      if (entry === undefined) throw this.#offline("is not in the cache")
-      return this.#kept(entry)
-    }
+    const { cache, pinned, options } = this.#context
+    const entry = await cache?.find(this.#key)
+    if (entry !== undefined && (options.localFilesOnly === true || entry.tag === pinned?.commit)) return this.#kept(entry)
+    if (options.localFilesOnly === true && isPlace(this.#url)) throw this.#offline("is not in the cache")
     let response: Response
     try {
       response = await this.#get()
     } catch (error) {
       if (!(error instanceof HubError)) throw error
       if (entry !== undefined && error.code === "HUB_UNREACHABLE") return this.#kept(entry)
-      if (error.status === 404) await cache?.drop(href)
+      if (error.status === 404) await cache?.drop(this.#key)
       throw error
     }
-    const tag = tagOf(response)
+    const tag = this.#tag(response)
     if (entry !== undefined && tag !== "" && entry.tag === tag) {
       await response.body?.cancel()
       return this.#kept(entry)
     }
     return new RemoteFile(nameOf(this.#url), lengthOf(response), () => this.#download(response))
+  }
+
+  /** What tells the content of this address from what it was or will be. */
+  #tag(response: Response): string {
+    return this.#context.pinned?.commit ?? tagOf(response)
   }
 
   #offline(reason: string): HubError {
@@ -145,16 +158,15 @@ class Remote {
 
   #kept(entry: Entry): RemoteFile {
     this.#context.kept = true
-    return new RemoteFile(this.#url.href, entry.bytes, () => this.#read(entry))
+    return new RemoteFile(nameOf(this.#url), entry.bytes, () => this.#read(entry))
   }
 
   /** From the cache; from the first damaged block on from the network, provided that has the same content still. */
   async *#read(entry: Entry): AsyncGenerator<Uint8Array> {
     const { cache, options } = this.#context
-    const { href } = this.#url
     let loaded = 0
     try {
-      for await (const piece of (cache as WebCache).read(href, entry)) {
+      for await (const piece of (cache as WebCache).read(this.#key, entry)) {
         options.signal?.throwIfAborted()
         loaded += piece.length
         options.onProgress?.({ phase: "read", file: fileOf(this.#url), loaded, total: entry.bytes })
@@ -164,12 +176,12 @@ class Remote {
     } catch (error) {
       if (!(error instanceof Damaged)) throw error
     }
-    await cache?.drop(href)
+    await cache?.drop(this.#key)
     if (options.localFilesOnly === true) throw this.#offline("is damaged in the cache")
     const response = await this.#get()
-    if (tagOf(response) !== entry.tag) {
+    if (this.#tag(response) !== entry.tag) {
       await response.body?.cancel()
-      throw incomplete(fileOf(this.#url), href, "the copy in the cache was damaged, and the server has another version")
+      throw incomplete(fileOf(this.#url), this.#url.href, "the copy in the cache was damaged, and the server has another version")
     }
     let skip = loaded
     for await (const piece of this.#download(response)) {
@@ -180,15 +192,15 @@ class Remote {
 
   /** The body, counted, checked against what was announced, and kept when it was whole. */
   async *#download(first: Response): AsyncGenerator<Uint8Array> {
-    const { cache, options } = this.#context
+    const { cache, pinned, options } = this.#context
     const { onProgress, signal } = options
     // Whoever reads a second time asks again.
     const response = first.bodyUsed ? await this.#get() : first
-    const [file, total, tag] = [fileOf(this.#url), lengthOf(response), tagOf(response)]
+    const [file, total] = [fileOf(this.#url), lengthOf(response)]
     const broken = (reason: string, cause?: unknown): HubError => incomplete(file, this.#url.href, reason, cause)
-    const sha256 = sha256Of(tag)
+    const sha256 = pinned?.sha256.get(file) ?? sha256Of(response)
     const hash = sha256 === undefined ? undefined : new Sha256()
-    const writer = await cache?.write(this.#url.href, tag)
+    const writer = await cache?.write(this.#key, this.#tag(response))
     const pieces = bodyPieces(response)
     let loaded = 0
     let whole = false

@@ -19,50 +19,70 @@ function baseUrl(): string | undefined {
   return document?.baseURI ?? location?.href
 }
 
-/** Names of the files of a repository, for the refusal of one without weights. */
-async function listRepository(name: string, revision: string, options: SourceOptions, hub: string): Promise<string[]> {
-  const headers: Record<string, string> = options.token ? { authorization: `Bearer ${options.token}` } : {}
-  const fetch = checkedFetch(`${name}@${revision}`, options.signal, new URL(hub).origin, headers)
-  const answer = await fetch(`${hub}/api/models/${name}/revision/${encodeURIComponent(revision)}`)
-  const { siblings } = (await answer.json()) as { siblings?: { rfilename: string }[] }
-  return (siblings ?? []).map(({ rfilename }) => rfilename)
-}
-
 interface Place {
   base: URL
   name: string
   label: string
   weights: string | undefined
   context: RemoteContext
-  list?: () => Promise<string[]>
+  /** Files that are there, where the hub has told. */
+  files?: readonly string[] | undefined
 }
 
-function hubPlace(id: { name: string; revision: string | undefined }, options: SourceOptions): Place {
+interface Repository {
+  sha: string
+  files: string[] | undefined
+  sha256: Map<string, string>
+}
+
+/** What the hub says of a revision; undefined where it cannot be asked, or is a server that only has the files. */
+async function askHub(name: string, revision: string, hub: string, options: SourceOptions): Promise<Repository | undefined> {
+  const { token, signal, localFilesOnly } = options
+  if (localFilesOnly === true) return undefined
+  const headers: Record<string, string> = token ? { authorization: `Bearer ${token}` } : {}
+  const fetch = checkedFetch(`${name}@${revision}`, signal, new URL(hub).origin, headers)
+  try {
+    const response = await fetch(`${hub}/api/models/${name}/revision/${encodeURIComponent(revision)}?blobs=true`)
+    const { sha, siblings } = (await response.json()) as { sha: string; siblings?: { rfilename: string; lfs?: { sha256?: string } }[] }
+    if (!commit.test(sha)) return undefined
+    const large = siblings?.flatMap(({ rfilename, lfs }) => (lfs?.sha256 ? [[rfilename, lfs.sha256] as const] : []))
+    return { sha, files: siblings?.map(({ rfilename }) => rfilename), sha256: new Map(large) }
+  } catch (error) {
+    signal?.throwIfAborted()
+    // Of these the request for a file says the same, or the cache has it.
+    if (!(error instanceof HubError) || error.status === 404 || error.code === "HUB_UNREACHABLE") return undefined
+    throw error
+  }
+}
+
+async function hubPlace(id: { name: string; revision: string | undefined }, options: SourceOptions): Promise<Place> {
   const { name } = id
   const hub = (options.endpoint ?? "https://huggingface.co").replace(/\/+$/, "")
   const revision = id.revision ?? options.revision ?? "main"
   checkRevision(revision)
-  return {
-    base: parseUrl(`${hub}/${name}/resolve/${encodeURIComponent(revision)}/`),
-    name,
-    label: `${name}@${revision} (hub)`,
-    weights: undefined,
-    context: { options: { ...options, endpoint: hub }, immutable: commit.test(revision), what: `${name}@${revision}` },
-    list: () => listRepository(name, revision, options, hub),
-  }
+  const folder = (at: string): URL => parseUrl(`${hub}/${name}/resolve/${encodeURIComponent(at)}/`)
+  const label = `${name}@${revision} (hub)`
+  options.onProgress?.({ phase: "source", file: label, loaded: 0 })
+  const context: RemoteContext = { options: { ...options, endpoint: hub }, what: `${name}@${revision}` }
+  const repository = await askHub(name, revision, hub, options)
+  if (repository === undefined) return { base: folder(revision), name, label, weights: undefined, context }
+  const { sha, sha256, files } = repository
+  const base = folder(sha)
+  const key = (url: URL): string => folder(revision).href + url.href.slice(base.href.length)
+  return { base, name, label, weights: undefined, files, context: { ...context, pinned: { commit: sha, key, sha256 } } }
 }
 
-function place(text: string, options: SourceOptions): Place {
-  const id = parseHubId(text)
-  if (id !== undefined) return hubPlace(id, options)
+function urlPlace(text: string, options: SourceOptions): Place {
   if (/^file:/i.test(text)) {
     throw new OptionError("OPTION_RANGE", `${text}: a page cannot read the files of a machine by their paths.`, {
       fix: "Pass the files themselves, as an array of File, or the address of a server that has them.",
     })
   }
   const url = parseUrl(text, baseUrl())
+  const label = `URL ${url.href}`
+  options.onProgress?.({ phase: "source", file: label, loaded: 0 })
   // A token is for the hub, wherever else the files lie.
-  return { ...splitUrl(url), label: `URL ${url.href}`, context: { options: { ...options, endpoint: undefined, token: undefined } } }
+  return { ...splitUrl(url), label, context: { options: { ...options, endpoint: undefined, token: undefined } } }
 }
 
 /**
@@ -73,13 +93,14 @@ const isAbsent = ({ status, code }: HubError, { kept = false }: RemoteContext): 
   status === 404 || code === "HUB_OFFLINE" || (code === "HUB_UNREACHABLE" && kept)
 
 /** What a page knows of a folder behind an address: it asks for each file. */
-function remoteFolder({ base, list }: Place, context: RemoteContext): Folder {
+function remoteFolder({ base, files }: Place, context: RemoteContext): Folder {
   let missing: HubError | undefined
   const open = (file: string): Promise<CheckpointFile> => openRemoteFile(fileUrl(base, file), context)
   return {
     where: base.href.replace(/\/$/, ""),
     nameOf: (file) => fileUrl(base, file).href,
     async find(file) {
+      if (files?.includes(file) === false) return undefined
       // Without it there is nothing to load: the server's own refusal says more than that a file is missing.
       if (file === "config.json") return open(file)
       try {
@@ -91,16 +112,16 @@ function remoteFolder({ base, list }: Place, context: RemoteContext): Folder {
       }
     },
     async list() {
-      if (list !== undefined && missing?.code === "HUB_NOT_FOUND") return list()
-      throw missing
+      if (files === undefined) throw missing
+      return files
     },
   }
 }
 
 /** Reads the checkpoint at an address or in a repository of the hub. */
 export async function openRemote(text: string, options: SourceOptions): Promise<Checkpoint> {
-  const found = place(text, options)
-  options.onProgress?.({ phase: "source", file: found.label, loaded: 0 })
+  const id = parseHubId(text)
+  const found = id === undefined ? urlPlace(text, options) : await hubPlace(id, options)
   const folder = remoteFolder(found, { ...found.context, cache: await cacheOf(options) })
   return readFolder(folder, found.name, found.label, found.weights)
 }
