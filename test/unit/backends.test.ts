@@ -13,6 +13,7 @@ import { families } from "../../ts/models/index.ts"
 import { browser } from "../../ts/platform/browser.ts"
 import type { BackendName, Platform } from "../../ts/platform/types.ts"
 import { chooseBackend, makeInfo } from "../../ts/run/backends.ts"
+import { handOver } from "../../ts/run/files.ts"
 import { loadFrom } from "../../ts/run/load.ts"
 import { openModel } from "../../ts/run/model.ts"
 import { fakeBackend } from "../support/fake-engine.ts"
@@ -165,6 +166,58 @@ test("native gets paths, or bytes where there are none; wasm gets streams", asyn
   const parts: Uint8Array[] = []
   for await (const piece of stream.open()) parts.push(piece)
   expect(Buffer.compare(Buffer.concat(parts), bytes)).toBe(0)
+})
+
+describe("a file that is too large for one allocation", () => {
+  const bytes = readFileSync(`${root}test/golden/families/mamba/model.safetensors`)
+
+  test.each(["a stream", "bytes"])("is cut between tensors: %s", async (kind) => {
+    const { files, tensors } = await readCheckpoint(`${root}test/golden/families/mamba`)
+    const given = kind === "bytes" ? files.map((file) => ({ ...file, data: new Uint8Array(bytes) })) : files
+    const handed = await handOver(given, tensors, "wasm", 20_000)
+    expect(handed.files.length).toBeGreaterThan(3)
+    const read: Buffer[] = []
+    for (const file of handed.files) {
+      const parts: Uint8Array[] = []
+      if (file instanceof Uint8Array) parts.push(file)
+      else for await (const piece of (file as FileStream).open()) parts.push(piece)
+      read.push(Buffer.concat(parts))
+      if (!(file instanceof Uint8Array)) expect(read.at(-1)?.length).toBe((file as FileStream).bytes)
+    }
+    expect(Buffer.compare(Buffer.concat(read), bytes)).toBe(0)
+    expect(handed.tensors.map(({ name }) => name)).toEqual(tensors.map(({ name }) => name))
+    for (const [i, tensor] of handed.tensors.entries()) {
+      const { offset, bytes: size } = tensors[i]!
+      const own = read[tensor.file]!.subarray(tensor.offset, tensor.offset + size)
+      expect(Buffer.compare(own, bytes.subarray(offset, offset + size)), tensor.name).toBe(0)
+      expect(read[tensor.file]!.length <= 20_000 || handed.tensors.filter(({ file }) => file === tensor.file).length === 1).toBe(true)
+    }
+  })
+
+  test("lets go of its source when asked to, and at its end", async () => {
+    const { files, tensors } = await readCheckpoint(`${root}test/golden/families/mamba`)
+    for (const whole of [false, true]) {
+      let open = 0
+      const source = files.map((file) => ({
+        ...file,
+        async *open() {
+          open++
+          try {
+            yield* file.open()
+          } finally {
+            open--
+          }
+        },
+      }))
+      const handed = await handOver(source, tensors, "wasm", 20_000)
+      for (const file of handed.files as FileStream[]) {
+        for await (const _ of file.open()) if (!whole) break
+        if (!whole) break
+      }
+      if (!whole) await handed.close()
+      expect(open).toBe(0)
+    }
+  })
 })
 
 test("a model whose weights stream by has the fingerprint of the one whose weights lie in a file", async () => {

@@ -115,8 +115,8 @@ export async function openModel(parts: ModelParts): Promise<Model> {
   const memoryLimit = backend.name === "wasm" ? programRoom(model, table, checkpoint.files, compute, limit) : limit
   const engine = await backend.open(parts.engine)
   try {
-    const { files, read } = await handOver(checkpoint.files, tensors, backend.name)
-    const weights = await engine.weights({ files, tensors, mmap: parts.mmap ?? true })
+    const { read, close, ...source } = await handOver(checkpoint.files, tensors, backend.name)
+    const weights = await engine.weights({ ...source, mmap: parts.mmap ?? true }).finally(close)
     const runner = new Runner({ engine, weights, model, tensors: table, compute, memoryLimit })
     return new Model({ ...parts, runner, tensors, read, compute })
   } catch (error) {
