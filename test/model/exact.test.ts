@@ -1,22 +1,15 @@
 /** Bit for bit: what must not change an answer at all. */
 import { describe, expect, test } from "vitest"
 import type { EngineOptions } from "../../ts/backend/interface.ts"
-import type { Model } from "../../ts/run/model.ts"
 import type { Session } from "../../ts/run/session.ts"
 import type { GenerateOptions, Piece } from "../../ts/run/types.ts"
 import { isNative } from "../support/backend.ts"
 import { digest, someIds } from "../support/models.ts"
 import { openTested } from "../support/open.ts"
+import { fed, long, tokensOf } from "../support/sessions.ts"
 
 const names = ["mamba", "mamba-odd", "rustbook"]
 const vocabOf: Record<string, number> = { mamba: 320, "mamba-odd": 320, rustbook: 4096 }
-const fed = async (model: Model, ids: Int32Array): Promise<Session> => {
-  const session = model.session()
-  await session.feed(ids)
-  return session
-}
-const long = (n: number, more: GenerateOptions = {}): GenerateOptions => ({ maxNewTokens: n, minNewTokens: n, ...more })
-const tokensOf = async (session: Session, options: GenerateOptions): Promise<number[]> => (await session.generate(options).result()).tokens
 
 /** Everything that a model answers, as one value. */
 async function answers(name: string, engine: EngineOptions): Promise<unknown> {
@@ -81,31 +74,35 @@ describe.each(names)("%s", (name) => {
     ["sampled", { temperature: 1.1, topP: 0.95, seed: 5 }],
   ]
   describe.each(ends)("a %s generation", (_kind, options) => {
-    test("ended by break at every index from 1 to 17 goes on as if it had not been", async () => {
+    /** A session to end early, and what its tokens and its end must be. */
+    const uninterrupted = async () => {
       const model = await openTested(name)
       const start = await fed(model, someIds(30, vocabOf[name] as number, 3))
       const whole = start.fork()
       const expected = await tokensOf(whole, long(26, options))
-      const saved = await whole.save()
+      const saved = digest(await whole.save())
       const { seed: _seed, ...unseeded } = options
+      const goesOn = async (session: Session, seen: readonly number[]): Promise<void> => {
+        expect([...seen, ...(await tokensOf(session, long(26 - seen.length, unseeded)))]).toEqual(expected)
+        expect(digest(await session.save())).toBe(saved)
+        await session.dispose()
+      }
+      return { model, start, goesOn }
+    }
+
+    test("ended by break at every index from 1 to 17 goes on as if it had not been", async () => {
+      const { model, start, goesOn } = await uninterrupted()
       for (let n = 1; n <= 17; n++) {
         const session = start.fork()
         const seen: number[] = []
         for await (const { token } of session.generate(long(26, options))) if (seen.push(token) === n) break
-        expect([...seen, ...(await tokensOf(session, long(26 - n, unseeded)))]).toEqual(expected)
-        expect(digest(await session.save())).toBe(digest(saved))
-        await session.dispose()
+        await goesOn(session, seen)
       }
       await model.dispose()
     })
 
     test("ended by an abort or an exception in the caller's loop likewise", async () => {
-      const model = await openTested(name)
-      const start = await fed(model, someIds(30, vocabOf[name] as number, 3))
-      const whole = start.fork()
-      const expected = await tokensOf(whole, long(26, options))
-      const saved = await whole.save()
-      const { seed: _seed, ...unseeded } = options
+      const { model, start, goesOn } = await uninterrupted()
       for (const n of [1, 2, 3, 6, 10, 13]) {
         for (const how of ["abort", "exception"]) {
           const session = start.fork()
@@ -120,9 +117,7 @@ describe.each(names)("%s", (name) => {
           }
           await expect(loop()).rejects.toThrow(RangeError)
           expect(seen).toHaveLength(n)
-          expect([...seen, ...(await tokensOf(session, long(26 - n, unseeded)))]).toEqual(expected)
-          expect(digest(await session.save())).toBe(digest(saved))
-          await session.dispose()
+          await goesOn(session, seen)
         }
       }
       await model.dispose()

@@ -5,6 +5,8 @@
 import type { Backend, Engine, EngineOptions, ProgramHandle, StateHandle, WeightsHandle } from "../../ts/backend/interface.ts"
 import { DisposedError } from "../../ts/errors.ts"
 import { dtypeSize, type Plan } from "../../ts/plan/types.ts"
+import type { Model } from "../../ts/run/model.ts"
+import { letters, openFamily } from "./models.ts"
 
 type Store = Map<string, Uint8Array>
 interface Program {
@@ -207,3 +209,6 @@ function draw(io: Store, state: Store, b: number, row: number, step: number, log
   const max = Math.max(...logits)
   slot(io, b, row, step, token, (logits[token] as number) - max - Math.log(logits.reduce((sum, x) => sum + Math.exp(x - max), 0)))
 }
+
+/** A small model on this engine, with a tokenizer of letters. */
+export const open = async (options?: FakeOptions): Promise<Model> => openFamily("mamba", fakeBackend(options), { tokenizer: letters })

@@ -1,7 +1,8 @@
 /** Generations that end early, however they do: the session holds what was fed and handed out, and goes on from there. */
 import { describe, expect, test } from "vitest"
 import type { GenerateOptions, Piece } from "../../ts/run/types.ts"
-import { fed, long, open, tokensOf } from "../support/sessions.ts"
+import { open } from "../support/fake-engine.ts"
+import { fed, long, tokensOf } from "../support/sessions.ts"
 
 describe("a generation ended early", () => {
   const modes: [string, GenerateOptions][] = [

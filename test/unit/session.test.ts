@@ -1,9 +1,9 @@
 /** What a session holds: fed, saved, forked, sampled by its owner, busy or gone. */
 import { describe, expect, test } from "vitest"
 import { DisposedError, OptionError, SessionBusyError } from "../../ts/errors.ts"
-import { fakeBackend } from "../support/fake-engine.ts"
+import { fakeBackend, open } from "../support/fake-engine.ts"
 import { letters, openFamily } from "../support/models.ts"
-import { fed, long, open, prompt, tokensOf } from "../support/sessions.ts"
+import { fed, long, prompt, tokensOf } from "../support/sessions.ts"
 
 describe("feeding", () => {
   test.each([1, 2, 15, 511, 512, 513, 514, 1023, 1024, 1025, 1026, 3000])(
