@@ -1,13 +1,12 @@
 /** `selectiveScan`, the public op: against the golden case and a plain f64 loop, in both layouts, and everything it refuses. */
 import { describe, expect, test } from "vitest"
-import { loadNative } from "../../ts/backend/native.ts"
 import { OptionError } from "../../ts/errors.ts"
 import { Graph } from "../../ts/graph/graph.ts"
 import { scan } from "../../ts/ops/index.ts"
 import { lower } from "../../ts/plan/lower.ts"
 import { asBytes, asFloats } from "../../ts/run/numbers.ts"
 import type { SelectiveScanInput } from "../../ts/run/scan.ts"
-import { selectiveScan } from "../support/backend.ts"
+import { openBackend, selectiveScan } from "../support/backend.ts"
 import { golden, relativeError } from "../support/models.ts"
 
 type Nested = number | Nested[]
@@ -184,7 +183,7 @@ describe("against the definition in f64", () => {
     const [A, B, C] = [input("A", n, e), input("B", b, l, groups * n), input("C", b, l, groups * n)]
     const [D, dtBias, state] = [input("D", e), input("deltaBias", e), graph.stateBuffer("h", "f32", [b, n, e])]
     graph.output("y", scan(u, dt, { A, B, C, D, z, dtBias, state, groups, softplus: true }))
-    const engine = await loadNative().open({ threads: 1 })
+    const engine = await (await openBackend()).open({ threads: 1 })
     const program = await engine.load(JSON.stringify(lower(graph, "bare")), null)
     const memory = await engine.state(program)
     for (const [name, x] of Object.entries({ ...f32, A: swap({ data: f32.A, shape: [e, n] }).data })) {
