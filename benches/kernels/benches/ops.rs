@@ -1,6 +1,7 @@
 //! The dear ops at the shapes of a 130M model, per instruction set, one thread. Criterion prints bytes and elements a second: for `linear`
 //! an element is a flop, for `scan` a state update; `probe` prints the machine's limits to hold them against.
 
+use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use statespace_ops::linear::Linear;
 use statespace_ops::scan::{self, Scan};
@@ -26,23 +27,18 @@ fn bf16(values: &[f32]) -> Vec<u8> {
 }
 
 fn linear(c: &mut Criterion) {
-    let mut group: BenchmarkGroup<_> = c.benchmark_group("linear bf16");
-    for (rows, m, k) in [(1, 3072, 768), (1, 50280, 768), (512, 3072, 768), (512, 768, 1536), (512, 80, 1536)] {
+    products(c.benchmark_group("linear bf16"), Compute::F32);
+    products(c.benchmark_group("linear bf16, rounded x"), Compute::Bf16);
+}
+
+fn products(mut group: BenchmarkGroup<WallTime>, compute: Compute) {
+    for (rows, m, k) in [(1, 3072, 768), (1, 50280, 768), (512, 3072, 768), (512, 768, 1536), (512, 80, 1536), (16, 3072, 768)] {
         let x = values(rows * k, -1.0, 1.0);
         let weight = bf16(&values(m * k, -0.05, 0.05));
         let mut y = vec![0.0; rows * m];
-        let mut scratch = vec![0.0; Linear::scratch_floats(rows, k, Compute::F32)];
+        let mut scratch = vec![0.0; Linear::scratch_floats(rows, k, compute)];
         let weight = Stored::new(DType::Bf16, &weight).expect("a weight's dtype");
-        let op = Linear {
-            rows: Rows::dense(1, rows),
-            k,
-            m,
-            compute: Compute::F32,
-            x: Mat { data: &x, ld: k },
-            weight,
-            bias: None,
-            residual: None,
-        };
+        let op = Linear { rows: Rows::dense(1, rows), k, m, compute, x: Mat { data: &x, ld: k }, weight, bias: None, residual: None };
         let bytes = (2 * m * k + 4 * rows * (m + k)) as u64;
         group.throughput(Throughput::ElementsAndBytes { elements: (2 * rows * m * k) as u64, bytes });
         for level in Level::available() {

@@ -1,15 +1,35 @@
 //! The machine's own limits, measured the way the kernels use it: what a thread can read, and what it can multiply and add.
 
-use statespace_simd::{Isa, Kernel, Level};
+use statespace_simd::{Bf16Pair, Element, F32, Isa, Kernel, Level};
 use std::hint::black_box;
+use std::marker::PhantomData;
 use std::time::Instant;
 
 /// Multiply–adds per second that `threads` threads reach on independent chains in registers, in GFLOP/s (2 flops each).
 pub fn fma_gflops(level: Level, threads: usize) -> f64 {
+    gflops::<F32>(level, threads)
+}
+
+/// The same of bf16 pairs, where the instruction set multiplies them.
+pub fn bf16_gflops(level: Level, threads: usize) -> Option<f64> {
+    struct Has;
+    impl Kernel for Has {
+        const PAIRS: bool = true;
+        type Output = bool;
+        #[inline(always)]
+        fn eval<I: Isa>(self, _: I) -> bool {
+            I::BF16_DOT
+        }
+    }
+    level.run(Has).then(|| gflops::<Bf16Pair>(level, threads))
+}
+
+fn gflops<E: Element>(level: Level, threads: usize) -> f64 {
     const ROUNDS: u64 = 2_000_000;
     const CHAINS: u64 = 12;
-    struct Chains;
-    impl Kernel for Chains {
+    struct Chains<E>(PhantomData<E>);
+    impl<E: Element> Kernel for Chains<E> {
+        const PAIRS: bool = true;
         type Output = usize;
         #[inline(always)]
         fn eval<I: Isa>(self, isa: I) -> usize {
@@ -17,7 +37,7 @@ pub fn fma_gflops(level: Level, threads: usize) -> f64 {
             let (a, b) = (isa.splat(black_box(0.999)), isa.splat(black_box(1e-3)));
             for _ in 0..ROUNDS {
                 for sum in &mut sums {
-                    *sum = isa.fma(*sum, a, b);
+                    *sum = E::fma(isa, a, b, *sum);
                 }
             }
             for sum in sums {
@@ -28,14 +48,14 @@ pub fn fma_gflops(level: Level, threads: usize) -> f64 {
     }
     let start = Instant::now();
     let lanes = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(move || level.run(Chains))).collect();
-        let lanes = level.run(Chains);
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(move || level.run(Chains::<E>(PhantomData)))).collect();
+        let lanes = level.run(Chains::<E>(PhantomData));
         for other in others {
             other.join().expect("the chains do not panic");
         }
         lanes
     });
-    (threads as u64 * ROUNDS * CHAINS * 2 * lanes as u64) as f64 / start.elapsed().as_secs_f64() / 1e9
+    (threads as u64 * ROUNDS * CHAINS * 2 * (E::COLUMNS * lanes) as u64) as f64 / start.elapsed().as_secs_f64() / 1e9
 }
 
 /// Bytes per second that `threads` threads read from 512 MiB, far past every cache, in GB/s.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use half::{bf16, f16};
 use statespace_plan::DType;
-use statespace_simd::{Isa, SharedOut};
+use statespace_simd::{Bf16, Element, F16, F32, Isa, SharedOut};
 
 /// Floats in their stored width: little-endian bytes of any alignment, as they lie in a mapped file.
 #[derive(Clone, Copy, Debug)]
@@ -54,9 +54,9 @@ impl<'a> Stored<'a> {
     #[inline(always)]
     pub fn load<I: Isa>(&self, isa: I, range: Range<usize>) -> I::F32 {
         match self {
-            Self::F32(bytes) => isa.load_f32_bytes(&bytes[4 * range.start..4 * range.end]),
-            Self::Bf16(bytes) => isa.load_bf16(&bytes[2 * range.start..2 * range.end]),
-            Self::F16(bytes) => isa.load_f16(&bytes[2 * range.start..2 * range.end]),
+            Self::F32(bytes) => F32::load(isa, &bytes[4 * range.start..4 * range.end]),
+            Self::Bf16(bytes) => Bf16::load(isa, &bytes[2 * range.start..2 * range.end]),
+            Self::F16(bytes) => F16::load(isa, &bytes[2 * range.start..2 * range.end]),
         }
     }
 

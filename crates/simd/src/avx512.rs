@@ -1,14 +1,17 @@
-//! AVX-512 F, BW, VL and DQ: sixteen lanes, masks for tails. Servers since Skylake-X (2017), Zen since its fourth generation.
+//! AVX-512 F, BW, VL and DQ: sixteen lanes, masks for tails. Servers since Skylake-X (2017), Zen since its fourth generation. With AVX512-BF16 too
+//! (Cooper Lake, Sapphire Rapids, Zen 4) it is an instruction set of its own, `avx512bf16`, which multiplies pairs of bf16.
 
 use crate::Element;
 use crate::avx2;
 use crate::isa::{Isa, sealed::Sealed};
 use crate::level::Kernel;
+use crate::pairs;
 use core::arch::x86_64::*;
+use core::mem::transmute;
 
-/// Proof that this CPU has AVX-512 F, BW, VL and DQ.
+/// Proof that this CPU has AVX-512 F, BW, VL and DQ, and AVX512-BF16 when `BF16`.
 #[derive(Clone, Copy, Debug)]
-pub struct Avx512(());
+pub struct Avx512<const BF16: bool = false>(());
 
 /// An intrinsic without memory operands.
 macro_rules! op {
@@ -18,13 +21,14 @@ macro_rules! op {
     };
 }
 
-impl Avx512 {
+impl<const BF16: bool> Avx512<BF16> {
     /// The proof, when it can be had.
     pub fn new() -> Option<Self> {
         let has = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512vl")
-            && is_x86_feature_detected!("avx512dq");
+            && is_x86_feature_detected!("avx512dq")
+            && (!BF16 || is_x86_feature_detected!("avx512bf16"));
         (has && crate::Avx2::new().is_some()).then_some(Self(()))
     }
 
@@ -47,12 +51,13 @@ fn lower(n: usize) -> __mmask16 {
     if n >= 16 { !0 } else { (1 << n) - 1 }
 }
 
-impl Sealed for Avx512 {}
+impl<const BF16: bool> Sealed for Avx512<BF16> {}
 
-impl Isa for Avx512 {
-    const NAME: &'static str = "avx512";
+impl<const BF16: bool> Isa for Avx512<BF16> {
+    const NAME: &'static str = if BF16 { "avx512bf16" } else { "avx512" };
     const LANES: usize = 16;
     const TILE_ROWS: usize = 12;
+    const BF16_DOT: bool = BF16;
     type F32 = __m512;
     type Mask = __mmask16;
 
@@ -60,11 +65,16 @@ impl Isa for Avx512 {
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")]
         #[inline(never)]
-        fn with_features<K: Kernel>(isa: Avx512, kernel: K) -> K::Output {
+        fn plain<K: Kernel>(isa: Avx512<false>, kernel: K) -> K::Output {
+            kernel.eval(isa)
+        }
+        #[target_feature(enable = "avx512bf16,avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")]
+        #[inline(never)]
+        fn with_bf16<K: Kernel, const BF16: bool>(isa: Avx512<BF16>, kernel: K) -> K::Output {
             kernel.eval(isa)
         }
         // SAFETY: a value of this type exists only where the CPU has the features.
-        unsafe { with_features(self, kernel) }
+        unsafe { if BF16 && K::PAIRS { with_bf16(self, kernel) } else { plain(Avx512(()), kernel) } }
     }
 
     #[inline(always)]
@@ -165,6 +175,23 @@ impl Isa for Avx512 {
     #[inline(always)]
     fn round_bf16(self, a: __m512) -> __m512 {
         op!(_mm512_castsi512_ps(_mm512_and_si512(self.bf16_words(a), _mm512_set1_epi32(-0x1_0000))))
+    }
+
+    #[inline(always)]
+    fn pair_bf16(self, a: __m512, b: __m512) -> __m512 {
+        if !BF16 {
+            return pairs::round(self, a, b);
+        }
+        op!(transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(b, a)))
+    }
+
+    /// `vdpbf16ps` takes subnormal factors and sums as zero, whatever the control register says, and rounds to nearest.
+    #[inline(always)]
+    fn dot_bf16(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        if !BF16 {
+            return pairs::dot(self, a, b, c);
+        }
+        op!(_mm512_dpbf16_ps(c, transmute::<__m512, __m512bh>(a), transmute::<__m512, __m512bh>(b)))
     }
 
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! What an instruction set has to offer.
 
-use crate::{Element, Kernel};
+use crate::{Element, Kernel, pairs};
 
 /// The most lanes any instruction set has.
 pub const MAX_LANES: usize = 16;
@@ -13,12 +13,14 @@ pub const MAX_TILE_ROWS: usize = 12;
 /// All methods are `#[inline(always)]`; see [`Kernel`](crate::Kernel) for what that asks of callers. Lane i of a vector is element i of
 /// the slice it was loaded from. The unsafe half takes pointers of any alignment; the safe half checks lengths and calls it.
 pub trait Isa: Copy + Send + Sync + core::fmt::Debug + sealed::Sealed + 'static {
-    /// `scalar`, `avx2`, `avx512`, `neon`, `simd128`, `relaxed`.
+    /// `scalar`, `avx2`, `avx512`, `avx512bf16`, `neon`, `simd128`, `relaxed`.
     const NAME: &'static str;
     /// f32 lanes of a vector: 4, 8 or 16.
     const LANES: usize;
     /// Rows of x that the tile of a matrix product takes, so that its sums fill the registers; at most [`MAX_TILE_ROWS`].
     const TILE_ROWS: usize;
+    /// Whether [`Self::pair_bf16`] and [`Self::dot_bf16`] are an instruction each; elsewhere they are slow, and f32 products are the way.
+    const BF16_DOT: bool = false;
     /// A vector of f32.
     type F32: Copy;
     /// One truth value per lane.
@@ -64,6 +66,20 @@ pub trait Isa: Copy + Send + Sync + core::fmt::Debug + sealed::Sealed + 'static 
     fn reduce_max(self, a: Self::F32) -> f32;
     /// Each lane rounded to the nearest bf16, ties to even, as an f32; NaN stays NaN.
     fn round_bf16(self, a: Self::F32) -> Self::F32;
+
+    /// Rounds 2·`LANES` consecutive numbers, the first half in `a`, to the nearest bf16, ties to even: lane i holds the bits of numbers 2i (lower
+    /// half) and 2i + 1, as they would lie in memory. Subnormal numbers may become zero.
+    #[inline(always)]
+    fn pair_bf16(self, a: Self::F32, b: Self::F32) -> Self::F32 {
+        pairs::round(self, a, b)
+    }
+
+    /// a₀·b₀ + a₁·b₁ + c of the two bf16 in each lane of `a` and `b`, as `pair_bf16` leaves them. Each product is added with a rounding of its own,
+    /// in an order that belongs to the instruction set; subnormal factors and sums may become zero.
+    #[inline(always)]
+    fn dot_bf16(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32 {
+        pairs::dot(self, a, b, c)
+    }
 
     /// Loads `LANES` f32.
     ///
@@ -150,45 +166,6 @@ pub trait Isa: Copy + Send + Sync + core::fmt::Debug + sealed::Sealed + 'static 
         let mut padded = [0.0; MAX_LANES];
         self.store(&mut padded, a);
         to.copy_from_slice(&padded[..to.len()]);
-    }
-
-    /// Loads f32 from bytes of any alignment, up to `LANES`; lanes past the end are zero.
-    #[inline(always)]
-    fn load_f32_bytes(self, from: &[u8]) -> Self::F32 {
-        if from.len() >= 4 * Self::LANES {
-            // SAFETY: the length was checked.
-            return unsafe { self.load_ptr(from.as_ptr().cast()) };
-        }
-        let mut padded = [0; 4 * MAX_LANES];
-        padded[..from.len()].copy_from_slice(from);
-        // SAFETY: the array holds `MAX_LANES` elements.
-        unsafe { self.load_ptr(padded.as_ptr().cast()) }
-    }
-
-    /// Loads and widens bf16 from bytes of any alignment, up to `LANES`; lanes past the end are zero.
-    #[inline(always)]
-    fn load_bf16(self, from: &[u8]) -> Self::F32 {
-        if from.len() >= 2 * Self::LANES {
-            // SAFETY: the length was checked.
-            return unsafe { self.load_bf16_ptr(from.as_ptr()) };
-        }
-        let mut padded = [0; 2 * MAX_LANES];
-        padded[..from.len()].copy_from_slice(from);
-        // SAFETY: the array holds `MAX_LANES` elements.
-        unsafe { self.load_bf16_ptr(padded.as_ptr()) }
-    }
-
-    /// Loads and widens f16 from bytes of any alignment, up to `LANES`; lanes past the end are zero.
-    #[inline(always)]
-    fn load_f16(self, from: &[u8]) -> Self::F32 {
-        if from.len() >= 2 * Self::LANES {
-            // SAFETY: the length was checked.
-            return unsafe { self.load_f16_ptr(from.as_ptr()) };
-        }
-        let mut padded = [0; 2 * MAX_LANES];
-        padded[..from.len()].copy_from_slice(from);
-        // SAFETY: the array holds `MAX_LANES` elements.
-        unsafe { self.load_f16_ptr(padded.as_ptr()) }
     }
 
     /// Rounds the first lanes to bf16 and stores their bits, as many as there are elements, at most `LANES`.

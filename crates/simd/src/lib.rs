@@ -38,6 +38,7 @@ mod element;
 mod isa;
 mod level;
 pub mod math;
+mod pairs;
 mod scalar;
 mod shared;
 #[cfg(test)]
@@ -53,7 +54,7 @@ mod neon;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm128;
 
-pub use element::{Bf16, Element, F16, F32, F32AsBf16};
+pub use element::{Bf16, Bf16Pair, Element, F16, F32, F32AsBf16, F32Pair};
 pub use isa::{Isa, MAX_LANES, MAX_TILE_ROWS};
 pub use level::{Kernel, Level};
 pub use scalar::Scalar;

@@ -30,6 +30,12 @@ pub(crate) fn bf16_bits(x: f32) -> u16 {
     (if x.is_nan() { bits | 0x40_0000 } else { rounded } >> 16) as u16
 }
 
+/// The bits of two numbers rounded to bf16, the first in the lower half.
+#[inline(always)]
+pub(crate) fn bf16_pair(low: f32, high: f32) -> f32 {
+    f32::from_bits(u32::from(bf16_bits(low)) | u32::from(bf16_bits(high)) << 16)
+}
+
 /// The f32 with these upper bits.
 #[inline(always)]
 pub(crate) fn widen_bf16(bits: u16) -> f32 {

@@ -1,6 +1,6 @@
 //! Every operation of every instruction set that this CPU has, against plain arithmetic; odd lengths and offsets.
 
-use crate::{Bf16, Element, F16, F32, F32AsBf16, Isa, Kernel, Level, MAX_LANES, tile};
+use crate::{Bf16, Bf16Pair, Element, F16, F32, F32AsBf16, F32Pair, Isa, Kernel, Level, MAX_LANES, tile};
 
 const VALUES: [f32; 16] = [0.0, -0.0, 1.0, -1.5, 2.5, 3.5, -0.5, 1e-3, 7.25e5, -3.0e-20, 1e20, 0.75, -2.5, 9.0, 123.456, -4.0];
 
@@ -176,6 +176,43 @@ fn sixteen_bits_round_to_nearest_even() {
     Level::available().into_iter().for_each(|level| level.run(Sixteen(&values)));
 }
 
+struct Pairs<'a>(&'a [f32]);
+
+impl Kernel for Pairs<'_> {
+    const PAIRS: bool = true;
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, isa: I) {
+        for x in self.0.chunks_exact(2 * I::LANES) {
+            let mut pairs = [0.0; MAX_LANES];
+            isa.store(&mut pairs, isa.pair_bf16(isa.load(x), isa.load(&x[I::LANES..])));
+            for (i, &x) in x.iter().enumerate() {
+                let got = (pairs[i / 2].to_bits() >> (16 * (i % 2))) as u16;
+                let flushed = x.is_subnormal() && got & 0x7FFF == 0;
+                let same = flushed
+                    || if x.is_nan() { bf16(got).is_nan() } else { got == nearest(bf16, 2f64.powi(128) - 2f64.powi(119), 0x7F80, x) };
+                assert!(same, "{} {x:e} as {got:x}", I::NAME);
+            }
+        }
+        // Whole numbers: every order of additions gives the same bits.
+        let x: Vec<f32> = (0..2 * I::LANES).map(|i| i as f32 - 9.0).collect();
+        let y: Vec<f32> = (0..2 * I::LANES).map(|i| (i * i % 37) as f32).collect();
+        let pair = |x: &[f32]| isa.pair_bf16(isa.load(x), isa.load(&x[I::LANES..]));
+        let mut sums = [0.0; MAX_LANES];
+        isa.store(&mut sums, isa.dot_bf16(pair(&x), pair(&y), isa.splat(5.0)));
+        for i in 0..I::LANES {
+            assert_eq!(sums[i], x[2 * i] * y[2 * i] + x[2 * i + 1] * y[2 * i + 1] + 5.0, "{} lane {i}", I::NAME);
+        }
+    }
+}
+
+#[test]
+fn pairs_round_and_multiply() {
+    let values = awkward();
+    Level::available().into_iter().for_each(|level| level.run(Pairs(&values)));
+}
+
 struct Widen<'a>(&'a [u8]);
 
 impl Kernel for Widen<'_> {
@@ -185,8 +222,8 @@ impl Kernel for Widen<'_> {
     fn eval<I: Isa>(self, isa: I) {
         for (i, bytes) in self.0.chunks(2 * I::LANES).enumerate() {
             let (mut from_bf16, mut from_f16) = ([0.0; MAX_LANES], [0.0; MAX_LANES]);
-            isa.store(&mut from_bf16, isa.load_bf16(bytes));
-            isa.store(&mut from_f16, isa.load_f16(bytes));
+            isa.store(&mut from_bf16, Bf16::load(isa, bytes));
+            isa.store(&mut from_f16, F16::load(isa, bytes));
             for lane in 0..bytes.len() / 2 {
                 let bits = (i * I::LANES + lane) as u16;
                 let same = |got: f32, expected: f64| f64::from(got).to_bits() == expected.to_bits() || (got.is_nan() && expected.is_nan());
@@ -208,20 +245,23 @@ fn all_sixteen_bit_numbers_widen_exactly() {
 struct Pack<E>(E, usize);
 
 impl<E: Element> Kernel for Pack<E> {
+    const PAIRS: bool = true;
     type Output = ();
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
-        let (width, pitch, from) = (tile::panel_width::<I>(), 45, 3);
-        // Whatever floats these bytes are: small exponents, no NaN.
-        let bytes: Vec<u8> = (0..width * pitch * E::BYTES + 1).map(|i| (i * 37 % 64) as u8).collect();
+        let (width, from) = (tile::panel_width::<I>(), 3);
+        // The last pair of a row is half.
+        let pitch = 45 * E::BYTES - (E::COLUMNS - 1) * E::BYTES / 2;
+        // Whatever floats these bytes are: small exponents, no NaN, no subnormal.
+        let bytes: Vec<u8> = (0..width * pitch + 1).map(|i| ((i * 37 + i / 64 * 22) % 64) as u8 | 1).collect();
         let weight = &bytes[1..];
         for rows in [1, I::LANES - 1, I::LANES, I::LANES + 1, width] {
             let mut panel = vec![f32::NAN; self.1 * width];
             tile::pack::<I, E>(isa, weight, pitch, rows, from, &mut panel);
             for i in 0..self.1 {
                 for j in 0..width {
-                    let expected = if j < rows { E::widen(&weight[(j * pitch + from + i) * E::BYTES..]) } else { 0.0 };
+                    let expected = if j < rows { E::widen(&weight[j * pitch..][..pitch][(from + i) * E::BYTES..]) } else { 0.0 };
                     assert_eq!(panel[i * width + j].to_bits(), expected.to_bits(), "{} {rows} rows, ({i}, {j})", I::NAME);
                 }
             }
@@ -237,6 +277,8 @@ fn panels_are_the_transpose() {
             level.run(Pack(F32AsBf16, columns));
             level.run(Pack(Bf16, columns));
             level.run(Pack(F16, columns));
+            level.run(Pack(Bf16Pair, columns));
+            level.run(Pack(F32Pair, columns));
         }
     }
 }

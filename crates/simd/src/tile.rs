@@ -4,6 +4,7 @@
 //! - [`pack`] and [`tile`]: many rows. A *panel*, `2·LANES` rows of W by some columns, is widened and transposed into scratch, so that lanes go
 //!   along the outputs; a tile multiplies it with up to [`Isa::TILE_ROWS`] rows of x, each element broadcast: bound by arithmetic.
 //!
+//! Columns of pairs ([`Element::COLUMNS`] = 2) pass two by two: x and panels then hold a pair of bf16 in the place of each f32.
 //! Either way an output's additions are in one fixed order, whatever tile it falls in.
 
 use crate::{Element, Isa, MAX_LANES};
@@ -23,9 +24,9 @@ pub const fn panel_width<I: Isa>() -> usize {
     PANEL_VECTORS * I::LANES
 }
 
-/// The products of `R` rows of x with `J` rows of a weight: element (r, j) is `Σᵢ x[r][i]·weight[j][i]`.
+/// The products of `R` rows of x with `J` rows of a weight: element (r, j) is `Σᵢ x[r][i]·weight[j][i]`. The last pair of a weight's row may be half.
 ///
-/// Lane n sums the products of columns n mod LANES in ascending order; then the lanes are added as [`Isa::reduce_add`] does. Meanwhile `next`, the
+/// Lane n sums the products of elements n mod LANES in ascending order; then the lanes are added as [`Isa::reduce_add`] does. Meanwhile `next`, the
 /// bytes that a next call will read, is brought into the cache: short rows, several at once, are not a pattern that hardware foresees.
 ///
 /// # Panics
@@ -33,11 +34,12 @@ pub const fn panel_width<I: Isa>() -> usize {
 #[inline(always)]
 pub fn dots<I: Isa, E: Element, const R: usize, const J: usize>(isa: I, x: [&[f32]; R], weight: [&[u8]; J], next: &[u8]) -> [[f32; J]; R] {
     let k = x[0].len();
-    assert!(x.iter().all(|row| row.len() == k) && weight.iter().all(|row| row.len() == k * E::BYTES));
+    assert!(x.iter().all(|row| row.len() == k) && weight.iter().all(|row| row.len() == weight[0].len()));
+    assert!(J > 0 && weight[0].len().div_ceil(E::BYTES) == k);
     let mut sums = [[isa.zero(); J]; R];
-    let whole = k - k % I::LANES;
+    let whole = weight[0].len() / E::BYTES / I::LANES * I::LANES;
     for i in (0..whole).step_by(I::LANES) {
-        // SAFETY: every row has at least `whole` elements, and i + LANES is at most that.
+        // SAFETY: every row has at least `whole` whole elements, and i + LANES is at most that.
         unsafe {
             for line in (0..J * I::LANES * E::BYTES).step_by(LINE) {
                 isa.prefetch(next.as_ptr().wrapping_add(i * J * E::BYTES + line));
@@ -49,7 +51,7 @@ pub fn dots<I: Isa, E: Element, const R: usize, const J: usize>(isa: I, x: [&[f3
             for j in 0..J {
                 let w = E::load_ptr(isa, weight[j].as_ptr().add(i * E::BYTES));
                 for r in 0..R {
-                    sums[r][j] = isa.fma(rows[r], w, sums[r][j]);
+                    sums[r][j] = E::fma(isa, rows[r], w, sums[r][j]);
                 }
             }
         }
@@ -58,7 +60,7 @@ pub fn dots<I: Isa, E: Element, const R: usize, const J: usize>(isa: I, x: [&[f3
         for j in 0..J {
             let w = E::load(isa, &weight[j][whole * E::BYTES..]);
             for r in 0..R {
-                sums[r][j] = isa.fma(isa.load_partial(&x[r][whole..]), w, sums[r][j]);
+                sums[r][j] = E::fma(isa, isa.load_partial(&x[r][whole..]), w, sums[r][j]);
             }
         }
     }
@@ -71,44 +73,45 @@ pub fn dots<I: Isa, E: Element, const R: usize, const J: usize>(isa: I, x: [&[f3
     products
 }
 
-/// Packs columns `from..from + panel.len() / width` of up to `width` = [`panel_width`] rows of a weight.
+/// Packs elements `from..from + panel.len() / width` of up to `width` = [`panel_width`] rows of a weight.
 ///
-/// `weight` begins with the first row, `pitch` is the number of elements of each, `rows` how many there are; further ones are taken as zero.
-/// Element (i, j) of the panel, at `i · width + j`, is column `from + i` of row j.
+/// `weight` begins with the first row, `pitch` is the number of bytes of each, `rows` how many there are; further ones are taken as zero.
+/// Element (i, j) of the panel, at `i · width + j`, is element `from + i` of row j, as [`Element::Loaded`].
 ///
 /// # Panics
-/// When the panel is not a whole number of columns or reaches past the weight.
+/// When the panel is not a whole number of lines or reaches past the weight.
 #[inline(always)]
 pub fn pack<I: Isa, E: Element>(isa: I, weight: &[u8], pitch: usize, rows: usize, from: usize, panel: &mut [f32]) {
     let width = panel_width::<I>();
     let columns = panel.len() / width;
-    assert!(panel.len() == columns * width && rows <= width && from + columns <= pitch && weight.len() >= rows * pitch * E::BYTES);
-    let whole = columns - columns % I::LANES;
+    assert!(panel.len() == columns * width && rows <= width && from + columns <= pitch.div_ceil(E::BYTES) && weight.len() >= rows * pitch);
+    // A last pair that is half is left to the loop by elements.
+    let whole = columns.min((pitch / E::BYTES).saturating_sub(from)) / I::LANES * I::LANES;
     for block in (0..width).step_by(I::LANES) {
         let full = block + I::LANES <= rows;
         let transposed = if full { whole } else { 0 };
         for i in (0..transposed).step_by(I::LANES) {
-            // SAFETY: rows block..block + LANES are rows of the weight, columns from + i.. + LANES are columns of it, and the panel has rows
+            // SAFETY: rows block..block + LANES are rows of the weight, columns from + i.. + LANES are whole elements of them, and the panel has rows
             // i..i + LANES of `width` elements, of which block..block + LANES are written.
             unsafe {
-                let source = weight.as_ptr().add((block * pitch + from + i) * E::BYTES);
-                isa.transpose_ptr::<E>(source, pitch * E::BYTES, panel.as_mut_ptr().add(i * width + block), width);
+                let source = weight.as_ptr().add(block * pitch + (from + i) * E::BYTES);
+                isa.transpose_ptr::<E>(source, pitch, panel.as_mut_ptr().add(i * width + block), width);
             }
         }
         for j in block..block + I::LANES {
             for i in transposed..columns {
-                panel[i * width + j] = if j < rows { E::widen(&weight[(j * pitch + from + i) * E::BYTES..]) } else { 0.0 };
+                panel[i * width + j] = if j < rows { E::widen(&weight[j * pitch..][..pitch][(from + i) * E::BYTES..]) } else { 0.0 };
             }
         }
     }
 }
 
-/// The products of `R` rows of x, as long as the panel, with a packed panel: vector (r, v) holds outputs `v·LANES..` of row r.
+/// The products of `R` rows of x, as long as the panel, with a packed panel of E: vector (r, v) holds outputs `v·LANES..` of row r.
 ///
 /// # Panics
 /// When a row is not as long as the panel.
 #[inline(always)]
-pub fn tile<I: Isa, const R: usize>(isa: I, x: [&[f32]; R], panel: &[f32]) -> [[I::F32; PANEL_VECTORS]; R] {
+pub fn tile<I: Isa, E: Element, const R: usize>(isa: I, x: [&[f32]; R], panel: &[f32]) -> [[I::F32; PANEL_VECTORS]; R] {
     let width = panel_width::<I>();
     let columns = panel.len() / width;
     assert!(x.iter().all(|row| row.len() == columns));
@@ -124,7 +127,7 @@ pub fn tile<I: Isa, const R: usize>(isa: I, x: [&[f32]; R], panel: &[f32]) -> [[
             for r in 0..R {
                 let x = isa.splat(*x[r].as_ptr().add(i));
                 for v in 0..PANEL_VECTORS {
-                    sums[r][v] = isa.fma(x, w[v], sums[r][v]);
+                    sums[r][v] = E::fma(isa, x, w[v], sums[r][v]);
                 }
             }
         }

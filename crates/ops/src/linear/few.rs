@@ -5,7 +5,7 @@ use std::ops::Range;
 use statespace_plan::ops::Compute;
 use statespace_simd::{Element, Isa, tile};
 
-use super::{Part, round};
+use super::{Part, pitch, round};
 use crate::rows::{Input, Mat, split};
 
 /// Up to this many valid rows the weight is not packed: as measured with weights that come from memory, where packing waits for them.
@@ -21,8 +21,8 @@ pub(super) fn run<I: Isa, E: Element>(isa: I, part: Part, weight: &[u8]) {
     let (k, m) = (op.k, op.m);
     let mut flat = [0; ROWS];
     let count = op.rows.iter().zip(&mut flat).map(|(r, at)| *at = r).count();
-    let x = gather(isa, op.x, k, &flat[..count], op.compute, scratch);
-    products::<I, E>(isa, &x[..count], weight, split(m, part, parts), |row, j, sums| {
+    let x = gather::<I, E>(isa, op.x, k, &flat[..count], op.compute, scratch);
+    products::<I, E>(isa, &x[..count], weight, pitch::<E>(k), split(m, part, parts), |row, j, sums| {
         let start = flat[row] * m + j;
         let y = y.slice_mut(start..start + sums.len());
         for (n, sum) in sums.iter().enumerate() {
@@ -36,9 +36,9 @@ pub(super) fn run<I: Isa, E: Element>(isa: I, part: Part, weight: &[u8]) {
     });
 }
 
-/// Rows `flat` of x, rounded into scratch when `compute` says so.
+/// Rows `flat` of x, rounded into scratch when `compute` says so, as pairs when E is one.
 #[inline(always)]
-pub(crate) fn gather<'a, I: Isa>(
+pub(crate) fn gather<'a, I: Isa, E: Element>(
     isa: I,
     x: Mat<'a>,
     k: usize,
@@ -51,20 +51,21 @@ pub(crate) fn gather<'a, I: Isa>(
     for (&r, row) in flat.iter().zip(&mut rows) {
         *row = x.row(r, k);
         if compute == Compute::Bf16 {
-            let (rounded, after) = rest.split_at_mut(k);
-            round(isa, row, rounded);
+            let (rounded, after) = rest.split_at_mut(k.div_ceil(E::COLUMNS));
+            round::<I, E>(isa, row, rounded);
             (*row, rest) = (rounded, after);
         }
     }
     rows
 }
 
-/// Calls `write(row, j, sums)` with the products of each row of x and rows `j..` of the weight, over all of `columns`.
+/// Calls `write(row, j, sums)` with the products of each row of x and rows `j..` of the weight, each `pitch` bytes, over all of `columns`.
 #[inline(always)]
 pub(crate) fn products<I: Isa, E: Element>(
     isa: I,
     x: &[&[f32]],
     weight: &[u8],
+    pitch: usize,
     columns: Range<usize>,
     mut write: impl FnMut(usize, usize, &[f32]),
 ) {
@@ -74,10 +75,10 @@ pub(crate) fn products<I: Isa, E: Element>(
             let write = &mut |row: usize, j: usize, sums: &[f32]| write(4 * i + row, j, sums);
             // Eight sums and more hide the latency of a multiply-add; beyond, sums and x would not fit 16 registers.
             match *x {
-                [a, b, c, d] => strip::<I, E, 4, 2>(isa, [a, b, c, d], weight, block.clone(), write),
-                [a, b, c] => strip::<I, E, 3, 4>(isa, [a, b, c], weight, block.clone(), write),
-                [a, b] => strip::<I, E, 2, 4>(isa, [a, b], weight, block.clone(), write),
-                [a] => strip::<I, E, 1, 8>(isa, [a], weight, block.clone(), write),
+                [a, b, c, d] => strip::<I, E, 4, 2>(isa, [a, b, c, d], (weight, pitch), block.clone(), write),
+                [a, b, c] => strip::<I, E, 3, 4>(isa, [a, b, c], (weight, pitch), block.clone(), write),
+                [a, b] => strip::<I, E, 2, 4>(isa, [a, b], (weight, pitch), block.clone(), write),
+                [a] => strip::<I, E, 1, 8>(isa, [a], (weight, pitch), block.clone(), write),
                 _ => {}
             }
         }
@@ -89,11 +90,11 @@ pub(crate) fn products<I: Isa, E: Element>(
 fn strip<I: Isa, E: Element, const R: usize, const J: usize>(
     isa: I,
     x: [&[f32]; R],
-    weight: &[u8],
+    weight: (&[u8], usize),
     columns: Range<usize>,
     write: &mut impl FnMut(usize, usize, &[f32]),
 ) {
-    let pitch = x[0].len() * E::BYTES;
+    let (weight, pitch) = weight;
     let row = |j: usize| &weight[j * pitch..][..pitch];
     let mut j = columns.start;
     while j + J <= columns.end {

@@ -1,23 +1,25 @@
 //! Many rows of x: the weight by packed panels, x by tiles.
 //!
 //! The outputs form a grid of panels (columns) × tiles (rows), numbered panel by panel; a part takes a range of the numbers, so that even
-//! the narrowest weight is shared evenly. A panel covers up to [`DEPTH`] columns of k at a time; the sums in between rest in y.
+//! the narrowest weight is shared evenly. A panel covers up to [`DEPTH`] elements of k at a time (columns, or pairs of them); the sums in between
+//! rest in y.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use statespace_plan::ops::Compute;
 use statespace_simd::{Element, Isa, Kernel, MAX_TILE_ROWS, SharedOut, tile};
 
-use super::{Linear, Part, round};
+use super::{Linear, Part, pitch, round};
 use crate::rows::{Input, Mat, Rows, split};
 
-/// The most columns of k that a panel covers: 24 KiB of a panel 16 wide, three quarters of the nearest cache.
+/// The most elements of k that a panel covers: 24 KiB of a panel 16 wide, three quarters of the nearest cache.
 pub(crate) const DEPTH: usize = 384;
 
 /// Floats of the largest panel.
 pub(crate) const PANEL_FLOATS: usize = DEPTH * tile::MAX_PANEL;
 
-/// Columns of each but the last panel along k: nearly equal, so that none is short, and whole vectors.
+/// Elements of each but the last panel along the `k` of them: nearly equal, so that none is short, and whole vectors.
 #[inline(always)]
 pub(crate) fn depth(k: usize) -> usize {
     k.div_ceil(k.div_ceil(DEPTH).max(1)).next_multiple_of(16).clamp(16, DEPTH)
@@ -32,32 +34,34 @@ pub(super) fn run<I: Isa, E: Element>(isa: I, part: Part, weight: &[u8]) {
     let (width, count, rounds) = (tile::panel_width::<I>(), rows.count(), op.compute == Compute::Bf16);
     let tiles = count.div_ceil(I::TILE_ROWS);
     let grid = split(m.div_ceil(width) * tiles, part, parts);
+    let (pitch, deep) = (pitch::<E>(k), k.div_ceil(E::COLUMNS));
     // Rounded, x is needed for all panels, so only one panel's depth of it is kept at once.
-    let block = if rounds { depth(k) } else { k.max(1) };
-    for block in (0..k.max(1)).step_by(block).map(|start| start..(start + block).min(k)) {
+    let block = if rounds { depth(deep) } else { deep.max(1) };
+    for block in (0..deep.max(1)).step_by(block).map(|start| start..(start + block).min(deep)) {
         if rounds {
             for (r, to) in rows.iter().zip(rounded.chunks_mut(block.len().max(1))) {
-                round(isa, &op.x.row(r, k)[block.clone()], to);
+                round::<I, E>(isa, &op.x.row(r, k)[block.start * E::COLUMNS..k.min(block.end * E::COLUMNS)], to);
             }
         }
         for p in grid.start / tiles..grid.end.div_ceil(tiles) {
             let columns = p * width..m.min((p + 1) * width);
             let range = grid.start.max(p * tiles) - p * tiles..grid.end.min((p + 1) * tiles) - p * tiles;
-            for from in block.clone().step_by(depth(k)) {
-                let panel = &mut panel[..(block.end - from).min(depth(k)) * width];
-                tile::pack::<I, E>(isa, &weight[columns.start * k * E::BYTES..], k, columns.len(), from, panel);
+            for from in block.clone().step_by(depth(deep)) {
+                let panel = &mut panel[..(block.end - from).min(depth(deep)) * width];
+                tile::pack::<I, E>(isa, &weight[columns.start * pitch..], pitch, columns.len(), from, panel);
                 let x = if rounds { Mat { data: rounded, ld: block.len() } } else { Mat { data: &op.x.data[from..], ld: op.x.ld } };
                 let lines = Lines { rows, start: 0, count, x_is_dense: rounds, y_is_dense: false };
                 let (bias, residual) = if from == 0 { (op.bias, op.residual) } else { (None, Some(Input::InPlace)) };
                 let (range, columns) = (range.clone(), columns.clone());
-                isa.run(Tiles { lines, range, tiles, x, panel, y: &mut y, pitch: m, columns, bias, residual });
+                let element = PhantomData::<E::Loaded>;
+                isa.run(Tiles { lines, range, tiles, x, panel, element, y: &mut y, pitch: m, columns, bias, residual });
             }
         }
     }
 }
 
 /// A packed panel times tiles of rows.
-pub(crate) struct Tiles<'a, 'y> {
+pub(crate) struct Tiles<'a, 'y, E> {
     pub lines: Lines<'a>,
     /// The tiles to compute, of `tiles` equal ones that the lines are cut into.
     pub range: Range<usize>,
@@ -65,6 +69,8 @@ pub(crate) struct Tiles<'a, 'y> {
     /// As deep as the panel.
     pub x: Mat<'a>,
     pub panel: &'a [f32],
+    /// What x and the panel hold.
+    pub element: PhantomData<E>,
     pub y: &'a mut SharedOut<'y>,
     /// Elements between the starts of two rows of y.
     pub pitch: usize,
@@ -97,7 +103,8 @@ impl Lines<'_> {
     }
 }
 
-impl Kernel for Tiles<'_, '_> {
+impl<E: Element> Kernel for Tiles<'_, '_, E> {
+    const PAIRS: bool = E::COLUMNS == 2;
     type Output = ();
 
     #[inline(always)]
@@ -120,12 +127,12 @@ impl Kernel for Tiles<'_, '_> {
     }
 }
 
-impl Tiles<'_, '_> {
+impl<E: Element> Tiles<'_, '_, E> {
     #[inline(always)]
     fn tile<I: Isa, const R: usize>(&mut self, isa: I, places: &[(usize, usize); MAX_TILE_ROWS]) {
         let deep = self.panel.len() / tile::panel_width::<I>();
         let x = core::array::from_fn(|r| &self.x.data[places[r].0 * self.x.ld..][..deep]);
-        let sums = tile::tile::<I, R>(isa, x, self.panel);
+        let sums = tile::tile::<I, E, R>(isa, x, self.panel);
         if self.columns.len() == tile::panel_width::<I>() {
             self.write::<I, R, true>(isa, sums, places);
         } else {

@@ -6,7 +6,10 @@
 //! - *many* rows (a prompt): W is widened and transposed by panels into scratch that stays in the cache; arithmetic bounds it.
 //!
 //! The number of valid rows alone decides which, and each output is summed in one order, so the bits do not depend on the number of parts.
-//! With `compute` bf16, x and an f32 W are rounded to bf16 (to nearest, ties to even) before the product; sums stay f32.
+//! With `compute` bf16, x and an f32 W are rounded to bf16 (to nearest, ties to even) before the product; sums stay f32. Where the CPU multiplies
+//! pairs of bf16 ([`Isa::BF16_DOT`]) and W is bf16 or f32, pairs of columns pass in the place of columns: twice the multiplications an
+//! instruction, each product added with a rounding of its own, subnormal factors and sums taken as zero. Elsewhere, and with an f16 W, which is
+//! not rounded, the factors are multiplied as f32.
 
 pub(crate) mod few;
 pub(crate) mod many;
@@ -17,7 +20,7 @@ mod tests;
 use half::bf16;
 use statespace_plan::DType;
 use statespace_plan::ops::Compute;
-use statespace_simd::{Bf16, Element, F16, F32, F32AsBf16, Isa, Kernel, Level, SharedOut};
+use statespace_simd::{Bf16, Bf16Pair, Element, F16, F32, F32AsBf16, F32Pair, Isa, Kernel, Level, SharedOut};
 
 use crate::rows::{Input, Mat, Rows};
 use crate::stored::Stored;
@@ -115,7 +118,7 @@ struct Part<'a> {
 impl Part<'_> {
     #[inline(always)]
     fn with<I: Isa, E: Element>(self, isa: I, weight: &[u8]) {
-        let weight = &weight[..self.op.m * self.op.k * E::BYTES];
+        let weight = &weight[..self.op.m * pitch::<E>(self.op.k)];
         if self.op.rows.count() <= few::ROWS {
             few::run::<I, E>(isa, self, weight);
         } else {
@@ -125,12 +128,15 @@ impl Part<'_> {
 }
 
 impl Kernel for Part<'_> {
+    const PAIRS: bool = true;
     type Output = ();
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
         match (self.op.weight, self.op.compute) {
             (Stored::F32(weight), Compute::F32) => self.with::<I, F32>(isa, weight),
+            (Stored::F32(weight), Compute::Bf16) if I::BF16_DOT => self.with::<I, F32Pair>(isa, weight),
+            (Stored::Bf16(weight), Compute::Bf16) if I::BF16_DOT => self.with::<I, Bf16Pair>(isa, weight),
             (Stored::F32(weight), Compute::Bf16) => self.with::<I, F32AsBf16>(isa, weight),
             (Stored::Bf16(weight), _) => self.with::<I, Bf16>(isa, weight),
             (Stored::F16(weight), _) => self.with::<I, F16>(isa, weight),
@@ -138,10 +144,18 @@ impl Kernel for Part<'_> {
     }
 }
 
-/// Rounds each element of `x` to bf16.
+/// Bytes of a weight's row of `k` columns.
 #[inline(always)]
-pub(crate) fn round<I: Isa>(isa: I, x: &[f32], to: &mut [f32]) {
-    for (x, to) in x.chunks(I::LANES).zip(to.chunks_mut(I::LANES)) {
-        isa.store_partial(to, isa.round_bf16(isa.load_partial(x)));
+pub(crate) const fn pitch<E: Element>(k: usize) -> usize {
+    k * (E::BYTES / E::COLUMNS)
+}
+
+/// Rounds each element of `x` to bf16: as f32, or as pairs when E is one, a last half filled with zero.
+#[inline(always)]
+pub(crate) fn round<I: Isa, E: Element>(isa: I, x: &[f32], to: &mut [f32]) {
+    for (x, to) in x.chunks(E::COLUMNS * I::LANES).zip(to.chunks_mut(I::LANES)) {
+        let (first, second) = x.split_at(x.len().min(I::LANES));
+        let (first, second) = (isa.load_partial(first), isa.load_partial(second));
+        isa.store_partial(to, if E::COLUMNS == 2 { isa.pair_bf16(first, second) } else { isa.round_bf16(first) });
     }
 }

@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 use statespace_plan::DType;
 use statespace_plan::ops::Compute;
-use statespace_simd::{Level, SharedOut};
+use statespace_simd::{Bf16Pair, F32Pair, Isa, Kernel, Level, SharedOut};
 
-use super::{Linear, Reference, reference};
+use super::{Linear, Part, Reference, reference};
 use crate::cases::{cases_of, nmse};
 use crate::{Input, Mat, Rows, Stored};
 
@@ -61,6 +61,10 @@ impl Fixture {
     }
 
     fn run(&self, level: Level, parts: usize, in_place: bool) -> Vec<f32> {
+        self.run_by(parts, in_place, |op, part, y, scratch| op.run(level, part, parts, y, scratch))
+    }
+
+    fn run_by(&self, parts: usize, in_place: bool, run: impl Fn(&Linear, usize, SharedOut, &mut [f32])) -> Vec<f32> {
         let mut y = vec![SENTINEL; self.b * self.l * self.m];
         if let (Some(residual), true) = (&self.residual, in_place) {
             self.rows().iter().for_each(|r| y[r * self.m..][..self.m].copy_from_slice(&residual[r * self.m..][..self.m]));
@@ -77,7 +81,7 @@ impl Fixture {
             residual: self.residual.as_deref().map(|residual| if in_place { Input::InPlace } else { apart(residual) }),
         };
         let mut scratch = vec![f32::NAN; Linear::scratch_floats(self.rows().count(), self.k, self.compute)];
-        (0..parts).for_each(|part| op.run(level, part, parts, SharedOut::new(&mut y), &mut scratch));
+        (0..parts).for_each(|part| run(&op, part, SharedOut::new(&mut y), &mut scratch));
         y
     }
 
@@ -167,6 +171,41 @@ proptest! {
         let dtype = [DType::F32, DType::Bf16, DType::F16][dtype];
         let compute = if round { Compute::Bf16 } else { Compute::F32 };
         random(l, k, m, dtype, compute, seed).check(&format!("l {l} k {k} m {m} {dtype:?} {compute:?} seed {seed}"), 1e-11);
+    }
+}
+
+/// By pairs, whether the CPU multiplies them or not.
+struct Paired<'a>(Part<'a>);
+
+impl Kernel for Paired<'_> {
+    const PAIRS: bool = true;
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, isa: I) {
+        match self.0.op.weight {
+            Stored::Bf16(weight) => self.0.with::<I, Bf16Pair>(isa, weight),
+            Stored::F32(weight) => self.0.with::<I, F32Pair>(isa, weight),
+            Stored::F16(_) => unreachable!("f16 has no pairs"),
+        }
+    }
+}
+
+#[test]
+fn pairs_on_every_instruction_set() {
+    // Few rows and many; odd k, one half pair alone; more than one panel along k.
+    for (l, k, m) in [(1, 1, 3), (3, 37, 50), (12, 64, 33), (30, 1, 5), (30, 77, 70), (40, 1001, 41)] {
+        for dtype in [DType::Bf16, DType::F32] {
+            let fixture = random(l, k, m, dtype, Compute::Bf16, (l + k) as u32);
+            let expected = fixture.expected();
+            for level in Level::available() {
+                let run =
+                    |parts| fixture.run_by(parts, false, |op, part, y, scratch| level.run(Paired(Part { op, part, parts, y, scratch })));
+                let error = nmse(&wide(&run(1)), &expected);
+                assert!(error <= 1e-11, "{l} {k} {m} {dtype:?} {}: {error:e}", level.name());
+                assert_eq!(run(1), run(7), "{l} {k} {m} {dtype:?} {}", level.name());
+            }
+        }
     }
 }
 

@@ -10,14 +10,15 @@ mod online;
 #[cfg(test)]
 mod tests;
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use statespace_plan::DType;
 use statespace_plan::ops::Compute;
-use statespace_simd::{Bf16, Element, F16, F32, F32AsBf16, Isa, Kernel, Level, SharedOut, tile};
+use statespace_simd::{Bf16, Bf16Pair, Element, F16, F32, F32AsBf16, F32Pair, Isa, Kernel, Level, SharedOut, tile};
 
 use crate::linear::many::{self, Lines, Tiles};
-use crate::linear::{few, product, round};
+use crate::linear::{few, pitch, product, round};
 use crate::rows::{Input, Mat, Rows, split};
 use crate::stored::Stored;
 
@@ -123,12 +124,15 @@ struct Part<'a> {
 }
 
 impl Kernel for Part<'_> {
+    const PAIRS: bool = true;
     type Output = ();
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
         match (self.op.weight, self.op.compute) {
             (Stored::F32(weight), Compute::F32) => self.with::<I, F32>(isa, weight),
+            (Stored::F32(weight), Compute::Bf16) if I::BF16_DOT => self.with::<I, F32Pair>(isa, weight),
+            (Stored::Bf16(weight), Compute::Bf16) if I::BF16_DOT => self.with::<I, Bf16Pair>(isa, weight),
             (Stored::F32(weight), Compute::Bf16) => self.with::<I, F32AsBf16>(isa, weight),
             (Stored::Bf16(weight), _) => self.with::<I, Bf16>(isa, weight),
             (Stored::F16(weight), _) => self.with::<I, F16>(isa, weight),
@@ -139,7 +143,7 @@ impl Kernel for Part<'_> {
 impl Part<'_> {
     #[inline(always)]
     fn with<I: Isa, E: Element>(mut self, isa: I, weight: &[u8]) {
-        let weight = &weight[..self.op.vocab * self.op.k * E::BYTES];
+        let weight = &weight[..self.op.vocab * pitch::<E>(self.op.k)];
         let count = self.op.rows.count();
         let (blocks, few) = (self.op.vocab.div_ceil(BLOCK), count <= few::ROWS);
         let batches = if few { 1 } else { count.div_ceil(BATCH) };
@@ -163,10 +167,10 @@ impl Part<'_> {
         rows.iter().skip(batch.start).take(batch.len()).zip(&mut flat).for_each(|(r, at)| *at = r);
         let flat = &flat[..batch.len()];
         let (logits, rounded) = self.scratch.split_at_mut(batch.len() * BLOCK);
-        let x = few::gather(isa, self.op.x, k, flat, self.op.compute, rounded);
+        let x = few::gather::<I, E>(isa, self.op.x, k, flat, self.op.compute, rounded);
         for start in blocks.map(|block| block * BLOCK) {
             let block = start..(start + BLOCK).min(vocab);
-            few::products::<I, E>(isa, &x[..flat.len()], weight, block.clone(), |row, j, sums| {
+            few::products::<I, E>(isa, &x[..flat.len()], weight, pitch::<E>(k), block.clone(), |row, j, sums| {
                 logits[row * BLOCK + j - start..][..sums.len()].copy_from_slice(sums);
             });
             enter(isa, self.op, logits, batch.clone(), block, (&mut self.board, &mut self.nll));
@@ -176,13 +180,15 @@ impl Part<'_> {
     #[inline(always)]
     fn many<I: Isa, E: Element>(&mut self, isa: I, weight: &[u8], batch: Range<usize>, blocks: Range<usize>) {
         let LinearCrossEntropy { rows, k, vocab, .. } = *self.op;
-        let (width, depth, rounds) = (tile::panel_width::<I>(), many::depth(k), self.op.compute == Compute::Bf16);
+        let (width, rounds) = (tile::panel_width::<I>(), self.op.compute == Compute::Bf16);
+        let (pitch, deep) = (pitch::<E>(k), k.div_ceil(E::COLUMNS));
+        let depth = many::depth(deep);
         let (panel, rest) = self.scratch.split_at_mut(many::PANEL_FLOATS);
         let (logits, rounded) = rest.split_at_mut(batch.len() * BLOCK);
         let flat = || rows.iter().skip(batch.start).take(batch.len());
         if rounds {
-            for (r, to) in flat().zip(rounded.chunks_mut(k)) {
-                round(isa, self.op.x.row(r, k), to);
+            for (r, to) in flat().zip(rounded.chunks_mut(deep)) {
+                round::<I, E>(isa, self.op.x.row(r, k), to);
             }
         }
         let tiles = batch.len().div_ceil(I::TILE_ROWS);
@@ -190,10 +196,10 @@ impl Part<'_> {
             let block = start..(start + BLOCK).min(vocab);
             for first in block.clone().step_by(width) {
                 let columns = first..(first + width).min(block.end);
-                for from in (0..k).step_by(depth) {
-                    let panel = &mut panel[..(k - from).min(depth) * width];
-                    tile::pack::<I, E>(isa, &weight[columns.start * k * E::BYTES..], k, columns.len(), from, panel);
-                    let x = if rounds { Mat { data: rounded, ld: k } } else { self.op.x };
+                for from in (0..deep).step_by(depth) {
+                    let panel = &mut panel[..(deep - from).min(depth) * width];
+                    tile::pack::<I, E>(isa, &weight[columns.start * pitch..], pitch, columns.len(), from, panel);
+                    let x = if rounds { Mat { data: rounded, ld: deep } } else { self.op.x };
                     let x = Mat { data: &x.data[from..], ld: x.ld };
                     isa.run(Tiles {
                         lines: Lines { rows, start: batch.start, count: batch.len(), x_is_dense: rounds, y_is_dense: true },
@@ -201,6 +207,7 @@ impl Part<'_> {
                         tiles,
                         x,
                         panel,
+                        element: PhantomData::<E::Loaded>,
                         y: &mut SharedOut::new(logits),
                         pitch: BLOCK,
                         columns: columns.start - start..columns.end - start,
