@@ -179,9 +179,9 @@ export class Direct implements Engine {
     return this.#enqueue(() => this.#call((wasm) => wasm.write(target, name, copy)))
   }
 
-  release(handle: WeightsHandle | ProgramHandle | StateHandle): void {
-    // Nobody waits for it, and a handle that is not there needs no release.
-    this.#enqueue(() => this.#call((wasm) => wasm.release(handle))).catch(() => {})
+  /** Resolves when it is done. A handle that is not there needs no release. */
+  async release(handle: WeightsHandle | ProgramHandle | StateHandle): Promise<void> {
+    await this.#enqueue(() => this.#call((wasm) => wasm.release(handle))).catch(() => {})
   }
 
   dispose(): Promise<void> {

@@ -36,7 +36,6 @@ class Host {
   hear(message: ToWorker): void {
     if ("call" in message) void this.#answer(message.id, message.call)
     else if ("abort" in message) this.#abort(message.abort)
-    else if ("release" in message) this.#engine.release(message.release as ProgramHandle)
     else if ("stream" in message) this.#streams.get(message.stream)?.deliver(message.piece)
   }
 
@@ -106,7 +105,9 @@ async function help(line: Line, { instantiate }: Parts, message: Extract<ToWorke
 async function open(line: Line, parts: Parts, message: Extract<ToWorker, { open: object }>): Promise<Host> {
   const shell = await parts.instantiate(message.open)
   const engine = new Direct(shell, JSON.parse(message.options))
-  line.post({ opened: { info: engine.info(), pool: engine.pool, memory: shell.memory } }, [])
+  // Memory that is not shared cannot be sent, and nobody asks for it.
+  const help = engine.pool === 0 ? undefined : { pool: engine.pool, memory: shell.memory }
+  line.post({ opened: { info: engine.info(), help } }, [])
   return new Host(line, engine, parts)
 }
 

@@ -70,7 +70,8 @@ export async function loadWasm(options: WasmOptions = {}, assets?: WasmAssets): 
     info: () => ({ name: "wasm", ...info, cores: threads }),
     check: (plan) => JSON.parse(shell.check(plan)),
     async open(given: EngineOptions = {}) {
-      const count = artefact.threads && worker !== false ? (given.threads ?? threads) : 1
+      const wanted = given.threads ?? threads
+      const count = artefact.threads && worker !== false ? wanted : Math.min(wanted, 1)
       if (worker !== false) return openRemote(artefact, given, count, () => startWorker(worker))
       return new Direct(await instantiate(artefact), { ...given, threads: count })
     },

@@ -125,7 +125,7 @@ class Remote implements Engine {
   }
 
   release(handle: WeightsHandle | ProgramHandle | StateHandle): void {
-    if (!this.#disposed) this.#link.post({ release: handle })
+    this.#call({ verb: "release", args: [handle] }).catch(() => {})
   }
 
   async tokenizer(json: object, config: object): Promise<AsyncEncoder> {
@@ -198,9 +198,10 @@ const forgotten = new FinalizationRegistry<Link>((link) => void link.close())
 export async function openRemote(artefact: Artefact, options: EngineOptions, threads: number, start: () => Port): Promise<Engine> {
   const link = new Link(start())
   try {
-    const { info, pool, memory } = await link.open({ open: artefact, options: JSON.stringify({ ...options, threads }) })
-    const parts = Array.from({ length: pool === 0 ? 0 : info.threads - 1 }, (_, i) => i + 1)
-    await Promise.all(parts.map((part) => link.help(start(), { help: artefact, memory, pool, part })))
+    const { info, help } = await link.open({ open: artefact, options: JSON.stringify({ ...options, threads }) })
+    const helpers: Promise<void>[] = []
+    if (help) for (let part = 1; part < info.threads; part++) helpers.push(link.help(start(), { help: artefact, ...help, part }))
+    await Promise.all(helpers)
     const engine = new Remote(link, info)
     forgotten.register(engine, link)
     return engine

@@ -11,7 +11,7 @@ export type Call =
   | { verb: "run"; program: number; state: number | null; steps: number; flag: Int32Array | undefined }
   | { verb: "tokenizer"; json: object; config: object }
   | { verb: "encode"; tokenizer: number; text: string }
-  | { verb: "firstNonFinite" | "load" | "state" | "copyState" | "read" | "write" | "dispose"; args: readonly unknown[] }
+  | { verb: "firstNonFinite" | "load" | "state" | "copyState" | "read" | "write" | "release" | "dispose"; args: readonly unknown[] }
 
 export type ToWorker =
   | { open: Artefact; options: string }
@@ -19,13 +19,12 @@ export type ToWorker =
   | { help: Artefact; memory: object; pool: number; part: number }
   | { id: number; call: Call }
   | { abort: number }
-  | { release: number }
   /** The next piece of a stream, its end, or that it failed. */
   | { stream: number; piece: Uint8Array | "end" | "failure" }
 
 export type FromWorker =
   /** The first message of either kind of Worker. */
-  | { opened: { info: EngineInfo; pool: number; memory: object } }
+  | { opened: { info: EngineInfo; help: { pool: number; memory: object } | undefined } }
   | { helps: number }
   | { refused: SentError }
   /** `info` where it may have changed. */
