@@ -32,7 +32,7 @@ export async function measure(o) {
     if (run >= 0) decode.push((o.decode / (performance.now() - from)) * 1000)
     await session.dispose()
   }
-  const info = model.info
+  const info = model.info()
   await model.dispose()
   const cold = { import: imported - start, load: loaded - imported, first: first - loaded, total: first - start }
   return { cold, prefill, decode, info, isolated: crossOriginIsolated }
