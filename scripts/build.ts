@@ -8,6 +8,8 @@ const library = { linux: "libstatespace_node.so", darwin: "libstatespace_node.dy
 
 /** Where the native module of this machine is looked for. */
 export const nativeFile: string = join(root, "npm", platformName(), "statespace.node")
+/** The development build, which takes seconds where a release takes minutes. */
+export const devFile: string = join(work, "dev", "statespace.node")
 
 /** A running process may have the old file mapped, so the new one takes its name instead of its bytes. */
 function place(from: string, to: string): void {

@@ -6,7 +6,7 @@
 import { type SpawnSyncOptions, spawn, spawnSync } from "node:child_process"
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { join } from "node:path"
-import { build, buildDeclarations, buildNative, buildTypeScript, nativeFile } from "./build.ts"
+import { build, buildDeclarations, buildNative, buildTypeScript, devFile, nativeFile } from "./build.ts"
 import { buildWasm, wasmMissing } from "./build-wasm.ts"
 import { bin, chromiumMissing, locked, Refusal, root, rustMissing, script, work } from "./setup.ts"
 import type { Tally } from "./test-reporter.ts"
@@ -107,7 +107,12 @@ async function everything(): Promise<void> {
 
   const wasm = wasmBuilt()
   if (wasm) skip("wasm", wasm)
-  else vitest("wasm", ["test/model", "test/wasm"], { STATESPACE_TEST_BACKEND: "wasm" })
+  else {
+    vitest("wasm", ["test/model", "test/wasm", "test/unit/seam"], { STATESPACE_TEST_BACKEND: "wasm" })
+    // What one thread, and calls without a Worker, may do otherwise.
+    const differing = ["test/unit/seam", ...["abort", "golden", "snapshot", "exact"].map((name) => `test/model/${name}`)]
+    for (const way of ["wasm-single", "wasm-direct"]) vitest(way, differing, { STATESPACE_TEST_BACKEND: way })
+  }
   const page = wasm ?? chromiumMissing()
   if (page) skip("chromium", page)
   else vitest("chromium", ["test/browser"])
@@ -120,9 +125,8 @@ async function everything(): Promise<void> {
 }
 
 async function named(name: string): Promise<void> {
-  const native = join(work, "dev", "statespace.node")
-  if (!attempt(buildDeclarations) || !attempt(() => buildNative("dev", native))) return
-  const env = { STATESPACE_NATIVE: native }
+  if (!attempt(buildDeclarations) || !attempt(() => buildNative("dev", devFile))) return
+  const env = { STATESPACE_NATIVE: devFile }
   const files = readdirSync(join(root, "test"), { recursive: true, encoding: "utf8" }).filter(
     (file) => file.endsWith(".test.ts") && file.includes(name),
   )

@@ -1,9 +1,9 @@
 /** What users get: the packed packages in an empty project, without Rust, without scripts. */
-import { cpSync, lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { cpSync, existsSync, lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { afterAll, beforeAll, expect, test } from "vitest"
-import { bin, install, pack, root, succeed as succeedIn, type Tarballs } from "./project.ts"
+import { bin, install, pack, root, succeed as succeedIn, type Tarballs, user } from "./project.ts"
 
 const example = /```js\n([\s\S]*?)```/.exec(readFileSync(join(root, "README.md"), "utf8"))?.[1] as string
 
@@ -84,20 +84,52 @@ test("the command line works from there", () => {
   expect(out).toMatch(/^The compiler will.+\n$/s)
 })
 
-test("without the platform package load() says what is missing and what to do", () => {
+/** Runs a module in a copy of the project that lacks some of its packages. */
+function without(packages: readonly string[], lines: readonly string[]): { stdout: string; stderr: string } {
   const other = mkdtempSync(join(tmpdir(), "statespace-bare-"))
   try {
     cpSync(join(project, "node_modules"), join(other, "node_modules"), { recursive: true })
-    rmSync(join(other, "node_modules", "@statespace"), { recursive: true })
-    writeFileSync(
-      join(other, "bare.mjs"),
-      'import { load } from "statespace"\nawait load().catch((e) => console.log(e.name, e.code, e.message))\n',
-    )
-    const out = succeed(process.execPath, ["bare.mjs"], other)
-    expect(out).toMatch(/^BackendUnavailableError \w+ .*@statespace\/\w+/)
+    for (const name of packages) rmSync(join(other, "node_modules", name), { recursive: true })
+    writeFileSync(join(other, "bare.mjs"), lines.join("\n"))
+    const { status, stdout, stderr } = user(process.execPath, ["bare.mjs"], other)
+    expect(status, stderr).toBe(0)
+    return { stdout, stderr }
   } finally {
     rmSync(other, { recursive: true, force: true })
   }
+}
+const wasm = "statespace/wasm"
+const noWasm = (): boolean => !existsSync(join(project, "node_modules", wasm))
+
+test("without the platform package wasm takes over, warns once and says why", ({ skip }) => {
+  if (noWasm()) skip("packed without WebAssembly")
+  const lines = [
+    'import { info, load } from "statespace"',
+    "for (let i = 0; i < 2; i++) {",
+    "  const model = await load()",
+    '  const { text } = await model.complete("The compiler will", { maxNewTokens: 4 })',
+    "  console.log(JSON.stringify({ text, native: info().backends.find(({ name }) => name === 'native') }))",
+    "  await model.dispose()",
+    "}",
+  ]
+  const { stdout, stderr } = without(["@statespace"], lines)
+  for (const line of stdout.trim().split("\n")) {
+    expect(JSON.parse(line)).toMatchObject({ text: expect.stringMatching(/\w/), native: { available: false } })
+    expect(JSON.parse(line).native.reason).toContain("@statespace/")
+  }
+  expect(stderr.match(/STATESPACE_FALLBACK/g)).toHaveLength(1)
+})
+
+test("without both load() says what is missing and what to do", () => {
+  const lines = ['import { load } from "statespace"', "await load().catch((e) => console.log(e.name, e.code, e.message))"]
+  const { stdout } = without(["@statespace", ...(noWasm() ? [] : [wasm])], lines)
+  expect(stdout).toMatch(/^BackendUnavailableError \w+ .*@statespace\/\w+/)
+})
+
+test("a server that takes the browser's entries touches nothing of a page", () => {
+  const lines = ["web", "slim", "tiny", "ops-web", "browser"].map((name) => `await import("./node_modules/statespace/dist/${name}.js")`)
+  const { stdout } = without([], [...lines, 'console.log(typeof window, typeof document, typeof Worker, "fine")'])
+  expect(stdout).toBe("undefined undefined undefined fine\n")
 })
 
 test("the hub's functions came along", () => {

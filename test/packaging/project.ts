@@ -32,7 +32,7 @@ export function userEnv(): NodeJS.ProcessEnv {
     ...(process.env.PATH ?? "").split(delimiter).filter((folder) => !existsSync(join(folder, "cargo")) && !folder.includes("node_modules")),
   ]
   const kept = Object.entries(process.env).filter(([name]) => !/^(STATESPACE_|npm_|NODE_|VITEST|CI$)/.test(name))
-  return { ...Object.fromEntries(kept), PATH: path.join(delimiter) }
+  return { ...Object.fromEntries(kept), PATH: path.join(delimiter), NEXT_TELEMETRY_DISABLED: "1" }
 }
 
 export function user(command: string, args: string[], cwd: string): SpawnSyncReturns<string> {
