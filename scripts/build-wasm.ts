@@ -82,7 +82,9 @@ return { ...shell, memory: initSync(options).memory }
 /** The module comes last, as its time says whether all is fresh. */
 function optimize(out: string, flavor: Flavor): void {
   const [module, glue] = [join(out, `${flavor}.wasm`), join(out, `${flavor}.js`)]
-  run(bin("wasm-opt"), ["-O3", join(out, `${flavor}_bg.wasm`), "-o", module])
+  // Names of functions are worth their bytes in tests alone.
+  const strip = flavor === "test" ? [] : ["--strip-debug", "--strip-producers"]
+  run(bin("wasm-opt"), ["-O3", ...strip, join(out, `${flavor}_bg.wasm`), "-o", module])
   const text = flavor === "test" ? readFileSync(glue, "utf8").replaceAll(`${flavor}_bg.wasm`, `${flavor}.wasm`) : asFunction(glue)
   writeFileSync(glue, text)
   mkdirSync(wasmFolder, { recursive: true })

@@ -1,6 +1,8 @@
 //! Which instruction set runs a kernel, chosen at run time.
 
-use crate::{Isa, Scalar};
+use crate::Isa;
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+use crate::Scalar;
 
 /// Work that is generic over the instruction set.
 ///
@@ -20,7 +22,8 @@ pub trait Kernel {
 /// An instruction set that this CPU has.
 #[derive(Clone, Copy, Debug)]
 pub enum Level {
-    /// Portable code, 8 lanes.
+    /// Portable code, 8 lanes. A module with vectors goes without: it would be downloaded for nothing.
+    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
     Scalar(Scalar),
     /// AVX2, FMA and F16C, 8 lanes.
     #[cfg(target_arch = "x86_64")]
@@ -42,7 +45,9 @@ pub enum Level {
 impl Level {
     /// All that this CPU has, slowest first.
     pub fn available() -> Vec<Self> {
-        let mut levels = vec![Self::Scalar(Scalar)];
+        let mut levels = Vec::new();
+        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+        levels.extend([Self::Scalar(Scalar)]);
         #[cfg(target_arch = "x86_64")]
         {
             levels.extend(crate::Avx2::new().map(Self::Avx2));
@@ -60,7 +65,7 @@ impl Level {
 
     /// The fastest that this CPU has.
     pub fn best() -> Self {
-        Self::available().pop().unwrap_or(Self::Scalar(Scalar))
+        Self::available().pop().expect("one at least is always available")
     }
 
     /// `scalar`, `avx2`, `avx512`, `avx512bf16`, `neon`, `simd128` or `relaxed`.
@@ -85,6 +90,7 @@ impl Level {
     #[inline]
     pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self {
+            #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
             Self::Scalar(isa) => isa.run(kernel),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(isa) => isa.run(kernel),

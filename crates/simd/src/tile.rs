@@ -6,6 +6,8 @@
 //!
 //! Columns of pairs ([`Element::COLUMNS`] = 2) pass two by two: x and panels then hold a pair of bf16 in the place of each f32.
 //! Either way an output's additions are in one fixed order, whatever tile it falls in.
+//!
+//! On WebAssembly, where all code has the same features, the larger loops are functions of their own, so that ops share them: size counts there.
 
 use crate::{Element, Isa, MAX_LANES};
 
@@ -31,7 +33,8 @@ pub const fn panel_width<I: Isa>() -> usize {
 ///
 /// # Panics
 /// When the rows differ in length.
-#[inline(always)]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
+#[cfg_attr(target_family = "wasm", inline(never))]
 pub fn dots<I: Isa, E: Element, const R: usize, const J: usize>(isa: I, x: [&[f32]; R], weight: [&[u8]; J], next: &[u8]) -> [[f32; J]; R] {
     let k = x[0].len();
     assert!(x.iter().all(|row| row.len() == k) && weight.iter().all(|row| row.len() == weight[0].len()));
@@ -80,7 +83,8 @@ pub fn dots<I: Isa, E: Element, const R: usize, const J: usize>(isa: I, x: [&[f3
 ///
 /// # Panics
 /// When the panel is not a whole number of lines or reaches past the weight.
-#[inline(always)]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
+#[cfg_attr(target_family = "wasm", inline(never))]
 pub fn pack<I: Isa, E: Element>(isa: I, weight: &[u8], pitch: usize, rows: usize, from: usize, panel: &mut [f32]) {
     let width = panel_width::<I>();
     let columns = panel.len() / width;
