@@ -139,7 +139,7 @@ export function fakeWorker(shell: Shell): FakeWorker {
   const instantiate: Instantiate = async () => shell
   serve(
     {
-      post: (message, transfer) => port2.postMessage(message, transfer),
+      post: (message, transfer) => port2.postMessage(message, transfer as ArrayBuffer[]),
       listen: (hear) => void port2.on("message", hear),
     },
     { instantiate, tokenizer: (json, config) => new Tokenizer(json, config as Record<string, unknown>) },
@@ -153,7 +153,7 @@ export function fakeWorker(shell: Shell): FakeWorker {
     port: {
       post(message, transfer) {
         worker.heard.push(message)
-        port1.postMessage(message, transfer)
+        port1.postMessage(message, transfer as ArrayBuffer[])
       },
       listen(hear, dead) {
         port1.on("message", (message: FromWorker) => worker.terminated || hear(message))

@@ -303,8 +303,8 @@ describe("a Worker", () => {
     const { engine, workers } = await remote(0, 3)
     expect(workers).toHaveLength(3)
     expect(workers.slice(1).map(({ heard: [first] }) => first)).toMatchObject([
-      { pool: 4096, part: 1 },
-      { pool: 4096, part: 2 },
+      { help: artefact, part: 1 },
+      { help: artefact, part: 2 },
     ])
     workers[2]?.die("a helper is gone")
     expect(await failure(engine.load("sum", null))).toBeInstanceOf(EngineCrashedError)

@@ -3,7 +3,7 @@ import type { FileStream, ProgramHandle, StateHandle } from "../interface.ts"
 import { Direct } from "./direct.ts"
 import type { Instantiate } from "./shell.ts"
 import { Mailbox } from "./streams.ts"
-import { type Call, type FromWorker, packError, type SentFile, type ToWorker } from "./wire.ts"
+import { type Call, type FromWorker, type Pool, packError, type SentFile, type ToWorker } from "./wire.ts"
 
 /** The Worker's own end of the line to the page. */
 export interface Line {
@@ -97,17 +97,20 @@ class Host {
 }
 
 async function help(line: Line, { instantiate }: Parts, message: Extract<ToWorker, { help: object }>): Promise<void> {
-  const { workThread } = await instantiate(message.help, message.memory)
+  const { memory, pool } = await new Promise<Pool>((resolve) => {
+    message.from.onmessage = ({ data }) => resolve(data)
+  })
+  message.from.close()
+  const { workThread } = await instantiate(message.help, memory)
   line.post({ helps: message.part }, [])
-  workThread?.(message.pool, message.part)
+  workThread?.(pool, message.part)
 }
 
 async function open(line: Line, parts: Parts, message: Extract<ToWorker, { open: object }>): Promise<Host> {
   const shell = await parts.instantiate(message.open)
   const engine = new Direct(shell, JSON.parse(message.options))
-  // Memory that is not shared cannot be sent, and nobody asks for it.
-  const help = engine.pool === 0 ? undefined : { pool: engine.pool, memory: shell.memory }
-  line.post({ opened: { info: engine.info(), help } }, [])
+  for (const helper of message.helpers) helper.postMessage({ memory: shell.memory, pool: engine.pool })
+  line.post({ opened: engine.info() }, [])
   return new Host(line, engine, parts)
 }
 

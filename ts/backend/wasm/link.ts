@@ -9,7 +9,6 @@ interface Pending {
   reject(error: unknown): void
   heard(info: EngineInfo): void
 }
-type Opened = Extract<FromWorker, { opened: object }>["opened"]
 
 export class Link {
   readonly #port: Port
@@ -33,10 +32,10 @@ export class Link {
     )
   }
 
-  async #first(port: Port, message: ToWorker): Promise<FromWorker> {
+  async #first(port: Port, message: ToWorker, transfer: object[]): Promise<FromWorker> {
     if (this.#end) throw this.#end
     port.hold(true)
-    port.post(message, [])
+    port.post(message, transfer)
     try {
       return (await new Promise<unknown>((resolve, reject) => this.#starting.set(port, { resolve, reject }))) as FromWorker
     } finally {
@@ -46,15 +45,15 @@ export class Link {
   }
 
   /** Opens the engine; what it refuses rejects. */
-  async open(message: Extract<ToWorker, { open: object }>): Promise<Opened> {
-    return ((await this.#first(this.#port, message)) as Extract<FromWorker, { opened: object }>).opened
+  async open(message: Extract<ToWorker, { open: object }>): Promise<EngineInfo> {
+    return ((await this.#first(this.#port, message, message.helpers)) as Extract<FromWorker, { opened: object }>).opened
   }
 
   /** Makes another Worker a helper thread of the engine; they live and die together. */
   async help(port: Port, message: Extract<ToWorker, { help: object }>): Promise<void> {
     this.#helpers.push(port)
     this.#listen(port)
-    await this.#first(port, message)
+    await this.#first(port, message, [message.from])
   }
 
   nextStream(): number {
@@ -67,12 +66,12 @@ export class Link {
     else this.#taken.delete(stream)
   }
 
-  post(message: ToWorker, transfer: ArrayBuffer[] = []): void {
+  post(message: ToWorker, transfer: object[] = []): void {
     if (!this.#end) this.#port.post(message, transfer)
   }
 
   /** Makes a call. `begun` learns its number when it is on its way. */
-  ask(call: Call, transfer: ArrayBuffer[], heard: Pending["heard"], begun?: (id: number) => void): Promise<unknown> {
+  ask(call: Call, transfer: object[], heard: Pending["heard"], begun?: (id: number) => void): Promise<unknown> {
     if (this.#end) return Promise.reject(this.#end)
     const id = this.#count++
     return new Promise((resolve, reject) => {

@@ -3,7 +3,7 @@ import { builtin, unavailable } from "./module.ts"
 import type { FromWorker, ToWorker } from "./wire.ts"
 
 interface BrowserWorker {
-  postMessage(message: unknown, transfer: ArrayBuffer[]): void
+  postMessage(message: unknown, transfer: object[]): void
   addEventListener(type: string, hear: (event: { data?: unknown; message?: string; error?: unknown }) => void): void
   terminate(): void
 }
@@ -13,7 +13,7 @@ declare const Worker: new (url: URL | string, options: { type: "module" }) => Br
 
 /** A Worker's outside: it is told things, heard, and may die, once. */
 export interface Port {
-  post(message: ToWorker, transfer: ArrayBuffer[]): void
+  post(message: ToWorker, transfer: object[]): void
   listen(hear: (message: FromWorker) => void, died: (reason: string, cause?: unknown) => void): void
   /** Whether Node stays alive for it. */
   hold(on: boolean): void
@@ -23,7 +23,7 @@ export interface Port {
 function nodePort(worker: NodeWorker): Port {
   worker.unref()
   return {
-    post: (message, transfer) => worker.postMessage(message, transfer),
+    post: (message, transfer) => worker.postMessage(message, transfer as ArrayBuffer[]),
     listen(hear, died) {
       worker.on("message", hear)
       worker.on("messageerror", (error) => died("a message could not be read", error))

@@ -17,7 +17,7 @@ import { sharingMissing, unavailable } from "./module.ts"
 import { type Port, workerFix } from "./ports.ts"
 import type { Artefact } from "./shell.ts"
 import { Credit, pieces } from "./streams.ts"
-import type { Call, SentFile } from "./wire.ts"
+import type { Call, Peer, SentFile } from "./wire.ts"
 
 /** Pieces of a file that are under way at once: one is read, one is copied, and neither waits for the other. */
 const piecesAtOnce = 4
@@ -198,10 +198,11 @@ const forgotten = new FinalizationRegistry<Link>((link) => void link.close())
 export async function openRemote(artefact: Artefact, options: EngineOptions, threads: number, start: () => Port): Promise<Engine> {
   const link = new Link(start())
   try {
-    const { info, help } = await link.open({ open: artefact, options: JSON.stringify({ ...options, threads }) })
-    const helpers: Promise<void>[] = []
-    if (help) for (let part = 1; part < info.threads; part++) helpers.push(link.help(start(), { help: artefact, ...help, part }))
-    await Promise.all(helpers)
+    const channels = Array.from({ length: artefact.threads ? Math.max(0, threads - 1) : 0 }, () => new MessageChannel())
+    const ends = (name: "port1" | "port2"): Peer[] => channels.map((channel) => channel[name] as unknown as Peer)
+    const opening = link.open({ open: artefact, options: JSON.stringify({ ...options, threads }), helpers: ends("port1") })
+    const helping = ends("port2").map((from, i) => link.help(start(), { help: artefact, part: i + 1, from }))
+    const [info] = await Promise.all([opening, ...helping])
     const engine = new Remote(link, info)
     forgotten.register(engine, link)
     return engine

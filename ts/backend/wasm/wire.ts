@@ -13,10 +13,23 @@ export type Call =
   | { verb: "encode"; tokenizer: number; text: string }
   | { verb: "firstNonFinite" | "load" | "state" | "copyState" | "read" | "write" | "release" | "dispose"; args: readonly unknown[] }
 
+/** One end of a channel between two Workers. */
+export interface Peer {
+  postMessage(message: Pool): void
+  onmessage: ((event: { data: Pool }) => void) | null
+  close(): void
+}
+/** Where helper threads find their engine. It goes past the page, which would keep the memory for as long as it collects no garbage. */
+export interface Pool {
+  memory: object
+  pool: number
+}
+
 export type ToWorker =
-  | { open: Artefact; options: string }
-  /** Makes the Worker a helper thread of the engine at `pool` in `memory`. */
-  | { help: Artefact; memory: object; pool: number; part: number }
+  /** Makes the Worker an engine, whose helper threads hear from it along `helpers`. */
+  | { open: Artefact; options: string; helpers: Peer[] }
+  /** Makes the Worker a helper thread. */
+  | { help: Artefact; part: number; from: Peer }
   | { id: number; call: Call }
   | { abort: number }
   /** The next piece of a stream, its end, or that it failed. */
@@ -24,7 +37,7 @@ export type ToWorker =
 
 export type FromWorker =
   /** The first message of either kind of Worker. */
-  | { opened: { info: EngineInfo; help: { pool: number; memory: object } | undefined } }
+  | { opened: EngineInfo }
   | { helps: number }
   | { refused: SentError }
   /** `info` where it may have changed. */
