@@ -19,10 +19,11 @@ export function showMachine(model) {
     const shape = `${family}: ${numHiddenLayers} layers of ${countText(hiddenSize)}, ${countText(vocabSize)} tokens of vocabulary`
     rows.push(row("Model", shape), row("Weights", bytesText(bytes.weights)))
   }
-  const isolated = "yes: memory can be shared, so threads are possible"
-  rows.push(row("Isolated", globalThis.crossOriginIsolated ? isolated : "no: its server sends no COOP and COEP headers"))
-  for (const { name, available, reason, note } of backends) {
-    rows.push(row(name, available ? ["available", note].filter(Boolean).join(": ") : (reason ?? "not available")))
+  rows.push(row("Isolated", globalThis.crossOriginIsolated ? "yes, so memory can be shared" : "no"))
+  for (const { name, available, reason = "not available", note } of backends.toSorted(
+    (a, b) => Number(b.available) - Number(a.available),
+  )) {
+    rows.push(row(name, available ? (note ?? "available") : reason))
   }
   $("machine").replaceChildren(...rows)
 }

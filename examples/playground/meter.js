@@ -51,7 +51,7 @@ export class Meter {
         ? "However much this conversation has read, its state keeps its size. Feed it a long text and watch the line."
         : `After ${countText(last.tokens)} tokens the engine holds ${bytesText(last.engine)}, weights included` +
           `${size ? `, and this conversation is a state of ${bytesText(size)}` : ""}. ` +
-          `An attention cache of a model of this size would be ${bytesText(last.tokens * this.#cachePerToken)} by now.`
+          `An attention cache for this size of model would be ${bytesText(last.tokens * this.#cachePerToken)}. Steps are programs at their first use.`
     this.#draw()
   }
 
@@ -87,7 +87,11 @@ export class Meter {
       )
     }
     for (const name of /** @type {const} */ (["engine", "state"])) {
-      const points = samples.map((sample) => `${x(sample.tokens).toFixed(1)},${y(sample[name]).toFixed(1)}`)
+      // Memory is taken before the tokens that need it are read, so the line first rises and then goes on.
+      const points = samples.flatMap((sample, i) => {
+        const level = y(sample[name]).toFixed(1)
+        return [samples[i - 1] ?? sample, sample].map(({ tokens }) => `${x(tokens).toFixed(1)},${level}`)
+      })
       if (points.length === 0) continue
       picture.append(svg("polyline", { class: name, points: points.join(" ") }))
       const [endX = 0, endY = 0] = (points.at(-1) ?? "").split(",").map(Number)
