@@ -73,11 +73,15 @@ pub(crate) fn products<I: Isa, E: Element>(
         let block = start..(start + BLOCK).min(columns.end);
         for (i, x) in x.chunks(4).enumerate() {
             let write = &mut |row: usize, j: usize, sums: &[f32]| write(4 * i + row, j, sums);
-            // Eight sums and more hide the latency of a multiply-add; beyond, sums and x would not fit 16 registers.
+            // Eight sums and more hide the latency of a multiply-add; beyond, sums and x would not fit 16 registers. On WebAssembly, where engines
+            // put all loads of a loop before its arithmetic, neither would more rows of the weight.
+            const WASM: bool = cfg!(target_family = "wasm");
             match *x {
                 [a, b, c, d] => strip::<I, E, 4, 2>(isa, [a, b, c, d], (weight, pitch), block.clone(), write),
+                [a, b, c] if WASM => strip::<I, E, 3, 2>(isa, [a, b, c], (weight, pitch), block.clone(), write),
                 [a, b, c] => strip::<I, E, 3, 4>(isa, [a, b, c], (weight, pitch), block.clone(), write),
                 [a, b] => strip::<I, E, 2, 4>(isa, [a, b], (weight, pitch), block.clone(), write),
+                [a] if WASM => strip::<I, E, 1, 4>(isa, [a], (weight, pitch), block.clone(), write),
                 [a] => strip::<I, E, 1, 8>(isa, [a], (weight, pitch), block.clone(), write),
                 _ => {}
             }
