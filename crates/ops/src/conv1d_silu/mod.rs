@@ -95,9 +95,7 @@ impl Part<'_> {
             for t in w - 1..valid {
                 self.late::<I, W>(isa, b, t, columns.clone());
             }
-            for c in columns.step_by(I::LANES) {
-                self.shift(isa, b, c);
-            }
+            self.shift(b, columns);
         }
     }
 
@@ -121,44 +119,52 @@ impl Part<'_> {
         activate(isa, y);
     }
 
-    /// Outputs at a `t` that reaches into `state`.
+    /// Outputs at a `t` that reaches into `state`: tap by tap over the tile, so that where a sample comes from is asked once a row, not once
+    /// a vector.
     #[inline(always)]
     fn early<I: Isa>(&mut self, isa: I, b: usize, t: usize, columns: Range<usize>) {
         let Conv1dSilu { rows, e, w, weight, bias, .. } = *self.op;
-        let row = (b * rows.l + t) * e;
-        for c in columns.clone().step_by(I::LANES) {
-            let end = (c + I::LANES).min(columns.end);
-            let mut sum = bias.map_or(isa.zero(), |bias| isa.load_partial(&bias[c..end]));
-            for j in 0..w {
-                sum = isa.fma(isa.load_partial(&weight[j * e + c..j * e + end]), self.sample(isa, b, t + j, c), sum);
-            }
-            isa.store_partial(self.y.slice_mut(row + c..row + end), sum);
+        let mut sums = [0.0; TILE];
+        let sums = &mut sums[..columns.len()];
+        if let Some(bias) = bias {
+            sums.copy_from_slice(&bias[columns.clone()]);
         }
-        activate(isa, self.y.slice_mut(row + columns.start..row + columns.end));
+        for j in 0..w {
+            let taps = &weight[j * e + columns.start..j * e + columns.end];
+            let samples = self.samples(b, t + j, columns.clone());
+            for ((sum, tap), sample) in sums.chunks_mut(I::LANES).zip(taps.chunks(I::LANES)).zip(samples.chunks(I::LANES)) {
+                let next = isa.fma(isa.load_partial(tap), isa.load_partial(sample), isa.load_partial(sum));
+                isa.store_partial(sum, next);
+            }
+        }
+        activate(isa, sums);
+        let row = (b * rows.l + t) * e;
+        self.y.slice_mut(row + columns.start..row + columns.end).copy_from_slice(sums);
     }
 
-    /// Sample `at` of the past of batch row `b`, counted from the oldest in `state`, for up to a vector of channels from `c`.
+    /// Sample `at` of the past of batch row `b`, counted from the oldest in `state`.
     #[inline(always)]
-    fn sample<I: Isa>(&mut self, isa: I, b: usize, at: usize, c: usize) -> I::F32 {
+    fn samples(&mut self, b: usize, at: usize, columns: Range<usize>) -> &[f32] {
         let Conv1dSilu { rows, e, w, x, .. } = *self.op;
-        let end = (c + I::LANES).min(e);
         if at < w - 1 {
             let row = (b * (w - 1) + at) * e;
-            isa.load_partial(self.state.slice_mut(row + c..row + end))
+            self.state.slice_mut(row + columns.start..row + columns.end)
         } else {
             let row = (b * rows.l + at - (w - 1)) * x.ld;
-            isa.load_partial(&x.data[row + c..row + end])
+            &x.data[row + columns.start..row + columns.end]
         }
     }
 
     /// Leaves the last w−1 samples in `state`. Ascending, so that each is read before its place is written.
     #[inline(always)]
-    fn shift<I: Isa>(&mut self, isa: I, b: usize, c: usize) {
+    fn shift(&mut self, b: usize, columns: Range<usize>) {
         let Conv1dSilu { rows, e, w, .. } = *self.op;
+        let mut kept = [0.0; TILE];
+        let kept = &mut kept[..columns.len()];
         for j in 0..w - 1 {
-            let sample = self.sample(isa, b, rows.valid(b) + j, c);
+            kept.copy_from_slice(self.samples(b, rows.valid(b) + j, columns.clone()));
             let row = (b * (w - 1) + j) * e;
-            isa.store_partial(self.state.slice_mut(row + c..row + (c + I::LANES).min(e)), sample);
+            self.state.slice_mut(row + columns.start..row + columns.end).copy_from_slice(kept);
         }
     }
 }
