@@ -30,6 +30,7 @@ function build(): void {
 function options(): { isolated: boolean; port: number } {
   try {
     const { values } = parseArgs({ options: { "no-isolation": { type: "boolean" }, port: { type: "string", default: "8020" } } })
+    if (!/^\d{1,5}$/.test(values.port) || Number(values.port) > 65535) throw new Error(`There is no port ${values.port}.`)
     return { isolated: !values["no-isolation"], port: Number(values.port) }
   } catch (error) {
     throw new Refusal(error instanceof Error ? error.message : String(error))
