@@ -1,8 +1,9 @@
 //! The dear ops at the shapes of a 130M model, per instruction set, one thread. Criterion prints bytes and elements a second: for `linear`
-//! an element is a flop, for `scan` a state update; `probe` prints the machine's limits to hold them against.
+//! an element is a flop, for `scan` a state update, for `conv1d_silu` an output; `probe` prints the machine's limits to hold them against.
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use statespace_ops::conv1d_silu::Conv1dSilu;
 use statespace_ops::linear::Linear;
 use statespace_ops::scan::{self, Scan};
 use statespace_ops::{Input, Mat, Rows, Stored};
@@ -83,5 +84,22 @@ fn selective_scan(c: &mut Criterion) {
     }
 }
 
-criterion_group!(ops, linear, selective_scan);
+fn conv1d_silu(c: &mut Criterion) {
+    let (e, w) = (1536, 4);
+    let mut group = c.benchmark_group("conv1d_silu");
+    for l in [1, 512] {
+        let x = values(l * e, -1.0, 1.0);
+        let (weight, bias) = (values(w * e, -0.5, 0.5), values(e, -0.5, 0.5));
+        let (mut state, mut y) = (vec![0.0; (w - 1) * e], vec![0.0; l * e]);
+        let op = Conv1dSilu { rows: Rows::dense(1, l), e, w, x: Mat { data: &x, ld: e }, weight: &weight, bias: Some(&bias) };
+        group.throughput(Throughput::Elements((l * e) as u64));
+        for level in Level::available() {
+            group.bench_function(format!("{l}x{e}x{w}/{}", level.name()), |b| {
+                b.iter(|| op.run(level, 0, 1, SharedOut::new(&mut state), SharedOut::new(&mut y)));
+            });
+        }
+    }
+}
+
+criterion_group!(ops, linear, selective_scan, conv1d_silu);
 criterion_main!(ops);
