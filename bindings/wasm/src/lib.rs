@@ -1,7 +1,7 @@
 //! The engine for WebAssembly: `ts/backend/wasm/direct.ts` is its only caller and says what each call means.
 //!
-//! Calls do their work before they return; a run is done in pieces, so that the caller can look up in between. A refusal is thrown as an `Error` whose
-//! message is the JSON of `statespace_engine::Error`; a panic traps, and ends the module. Nothing here thinks.
+//! Calls do their work before they return; a run is done in pieces, so that the caller can look up in between. A refusal is thrown as an
+//! `Error` whose message is the JSON of `statespace_engine::Error`; a panic traps, and ends the module. Nothing here thinks.
 #![cfg(target_family = "wasm")]
 
 use serde::Deserialize;
