@@ -137,6 +137,17 @@ describe.each([
     expect(engine.info().bytes.weights).toBe(10_018)
   })
 
+  test("large bytes are handed over in pieces", async () => {
+    const { engine, shell } = await open()
+    const weights = await engine.weights({ files: [new Uint8Array(9 * 2 ** 20).fill(7)], tensors: [] })
+    expect(shell.log.filter((line) => line.startsWith("fill"))).toEqual([
+      `fill 0 0 ${2 ** 22}`,
+      `fill 0 ${2 ** 22} ${2 ** 22}`,
+      `fill 0 ${2 ** 23} ${2 ** 20}`,
+    ])
+    expect((await engine.read(weights as never, "0")).every((byte) => byte === 7)).toBe(true)
+  })
+
   test("a stream that fails is the caller's own error, and what was reserved is given back", async () => {
     const { engine, shell } = await open()
     const reason = new RangeError("the network is down")
@@ -325,6 +336,22 @@ test.each([true, false])("an abort is a flag where memory is shared, else a mess
   expect(await run).toBe("enough")
   expect(workers[0]?.heard.some((message) => "abort" in message)).toBe(!shared)
   vi.restoreAllMocks()
+})
+
+test("a trap in a helper thread, for which the engine would wait for ever, is a crash", async () => {
+  const shell = fakeShell()
+  shell.workThread = () => {
+    throw new Error("unreachable")
+  }
+  const workers: FakeWorker[] = []
+  const start = () => {
+    workers.push(fakeWorker(shell))
+    return workers.at(-1)!.port
+  }
+  const engine = await openRemote(artefact, {}, 2, start)
+  await moment()
+  expect(await failure(engine.load("sum", null))).toMatchObject({ code: "ENGINE_CRASHED", message: expect.stringContaining("unreachable") })
+  expect(workers.every(({ terminated }) => terminated)).toBe(true)
 })
 
 describe("errors on the line", () => {

@@ -18,6 +18,8 @@ import { pieces } from "./streams.ts"
 declare const WebAssembly: { RuntimeError: new () => Error }
 
 const what = "the WebAssembly module"
+/** Bytes that are handed over at once: each piece goes through memory of the module, which never gets smaller again. */
+const largestPiece = 4 * 2 ** 20
 const nothing: EngineInfo["bytes"] = { weights: 0, temp: 0, state: 0, io: 0, scratch: 0 }
 
 export function disposed(): DisposedError {
@@ -31,6 +33,16 @@ export function crashed(reason: string, cause?: unknown): EngineCrashedError {
   })
 }
 
+/** A file whose bytes are all there, and nobody else's. */
+export function whole(bytes: Uint8Array): FileStream {
+  return {
+    bytes: bytes.length,
+    async *open() {
+      yield bytes
+    },
+  }
+}
+
 export function noPath(file: string): Error {
   return translate(new TypeError(`it reads no paths, such as ${file}`), what)
 }
@@ -38,13 +50,7 @@ export function noPath(file: string): Error {
 function streamOf(file: WeightsSource["files"][number]): FileStream {
   if (typeof file === "string") throw noPath(file)
   if (!(file instanceof Uint8Array)) return file
-  const copy = file.slice()
-  return {
-    bytes: copy.length,
-    async *open() {
-      yield copy
-    },
-  }
+  return whole(file.slice())
 }
 
 export class Direct implements Engine {
@@ -127,9 +133,12 @@ export class Direct implements Engine {
   async #fill(weights: WeightsHandle, file: number, stream: FileStream): Promise<void> {
     let offset = 0
     for await (const piece of pieces(stream)) {
-      this.#call((wasm) => wasm.fill(weights, file, offset, piece))
-      offset += piece.length
-      if (this.#pace.due) await this.#pace.rest()
+      for (let at = 0; at < piece.length; at += largestPiece) {
+        const part = piece.subarray(at, at + largestPiece)
+        this.#call((wasm) => wasm.fill(weights, file, offset, part))
+        offset += part.length
+        if (this.#pace.due) await this.#pace.rest()
+      }
     }
   }
 

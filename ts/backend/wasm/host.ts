@@ -1,6 +1,6 @@
 /** The inside of a Worker: an engine and its tokenizers, or one of another engine's helper threads. `remote.ts` is the outside. */
 import type { FileStream, ProgramHandle, StateHandle } from "../interface.ts"
-import { Direct } from "./direct.ts"
+import { Direct, whole } from "./direct.ts"
 import type { Instantiate } from "./shell.ts"
 import { Mailbox } from "./streams.ts"
 import { type Call, type FromWorker, type Pool, packError, type SentFile, type ToWorker } from "./wire.ts"
@@ -81,8 +81,9 @@ class Host {
 
   async #weights(files: readonly SentFile[], { tensors }: Extract<Call, { verb: "weights" }>): Promise<unknown> {
     const streams: number[] = []
-    const openable = files.map((file): Uint8Array | FileStream => {
-      if (file instanceof Uint8Array) return file
+    const openable = files.map((file): FileStream => {
+      // Nobody else has these bytes: they need no copy.
+      if (file instanceof Uint8Array) return whole(file)
       const mailbox = new Mailbox(() => this.#line.post({ taken: file.stream }, []))
       this.#streams.set(file.stream, mailbox)
       streams.push(file.stream)

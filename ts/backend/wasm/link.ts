@@ -84,9 +84,16 @@ export class Link {
 
   #hear(port: Port, message: FromWorker): void {
     if ("taken" in message) this.#taken.get(message.taken)?.()
-    else if ("refused" in message) this.#starting.get(port)?.reject(unpackError(message.refused))
+    else if ("refused" in message) this.#refuse(port, unpackError(message.refused))
     else if ("id" in message) this.#settle(message)
     else this.#starting.get(port)?.resolve(message)
+  }
+
+  #refuse(port: Port, error: Error): void {
+    const starting = this.#starting.get(port)
+    if (starting) starting.reject(error)
+    // A helper thread that fails leaves the engine waiting for it.
+    else this.#die(crashed(error.message, error))
   }
 
   #settle(message: Extract<FromWorker, { id: number }>): void {
