@@ -14,6 +14,7 @@ const benches: Readonly<Record<string, (args: readonly string[]) => void>> = {
   kernels: (args) => run("cargo", ["bench", ...locked, "-p", "statespace-bench-kernels", "--bench", "ops", "--", ...args], inherit),
   model: (args) => run(process.execPath, [join("benches", "model", "run.mjs"), ...args], inherit),
   life: (args) => run(process.execPath, [join("benches", "model", "life.mjs"), ...args], inherit),
+  abort: (args) => run(process.execPath, [join("benches", "wasm", "abort.mjs"), ...args], inherit),
   browser: (args) => tsx("benches/browser/run.ts", args),
   peers: () => run("npm", ["ci", "--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund"], { ...inherit, cwd: peers }),
 }
