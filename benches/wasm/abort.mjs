@@ -19,6 +19,7 @@ for (const [name, options] of Object.entries(ways)) {
   const model = await load(undefined, { ...options, backend: "wasm" })
   const session = model.session()
   await session.feed(ids.subarray(0, 5000))
+  /** @type {number[]} */
   const times = []
   for (let run = 0; run < runs; run++) {
     const abort = new AbortController()
