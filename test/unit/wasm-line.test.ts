@@ -87,6 +87,23 @@ describe.each([
     for (const [i, read] of reads.entries()) expect(await value(read)).toBe((sum += i))
   })
 
+  test("a Buffer, which may lie in memory of others, stays the caller's", async () => {
+    const { engine } = await open()
+    const { program, state } = await begun(engine)
+    const buffer = Buffer.from(bytes(3, 4))
+    const written = engine.write(program, "x", buffer.subarray(4))
+    const stream = async function* () {
+      yield buffer.subarray(0, 4)
+    }
+    const weights = engine.weights({ files: [buffer, { bytes: 4, open: stream }], tensors: [] })
+    buffer.fill(0)
+    await written
+    await engine.run(program, state)
+    expect(await value(engine.read(state, "0"))).toBe(4)
+    expect(await value(engine.read((await weights) as never, "0"))).toBe(3)
+    expect(buffer).toHaveLength(8)
+  })
+
   test("an abort is seen in the middle of a run and rejects with the reason", async () => {
     const { engine, shell } = await open(1)
     const { program, state } = await begun(engine)

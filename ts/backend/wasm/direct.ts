@@ -33,6 +33,11 @@ export function crashed(reason: string, cause?: unknown): EngineCrashedError {
   })
 }
 
+/** Not `slice`, which Node's Buffer has made a view. */
+export function copied(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(bytes)
+}
+
 /** A file whose bytes are all there, and nobody else's. */
 export function whole(bytes: Uint8Array): FileStream {
   return {
@@ -50,7 +55,7 @@ export function noPath(file: string): Error {
 function streamOf(file: WeightsSource["files"][number]): FileStream {
   if (typeof file === "string") throw noPath(file)
   if (!(file instanceof Uint8Array)) return file
-  return whole(file.slice())
+  return whole(copied(file))
 }
 
 export class Direct implements Engine {
@@ -184,7 +189,7 @@ export class Direct implements Engine {
   }
 
   write(target: ProgramHandle | StateHandle, name: string, bytes: Uint8Array): Promise<void> {
-    const copy = bytes.slice()
+    const copy = copied(bytes)
     return this.#enqueue(() => this.#call((wasm) => wasm.write(target, name, copy)))
   }
 

@@ -11,7 +11,7 @@ import type {
   WeightsHandle,
   WeightsSource,
 } from "../interface.ts"
-import { disposed, noPath } from "./direct.ts"
+import { copied, disposed, noPath } from "./direct.ts"
 import { Link } from "./link.ts"
 import { sharingMissing, unavailable } from "./module.ts"
 import { type Port, workerFix } from "./ports.ts"
@@ -22,9 +22,9 @@ import type { Call, Peer, SentFile } from "./wire.ts"
 /** Pieces of a file that are under way at once: one is read, one is copied, and neither waits for the other. */
 const piecesAtOnce = 4
 
-/** A buffer that nobody else can see may be given away. */
+/** Memory that holds nothing else may be given away. */
 function given(bytes: Uint8Array): Uint8Array {
-  return bytes.byteLength === bytes.buffer.byteLength && bytes.buffer instanceof ArrayBuffer ? bytes : bytes.slice()
+  return bytes.byteLength === bytes.buffer.byteLength && bytes.buffer instanceof ArrayBuffer ? bytes : copied(bytes)
 }
 
 class Remote implements Engine {
@@ -64,7 +64,7 @@ class Remote implements Engine {
         streams.set(stream, file)
         return { bytes: file.bytes, stream }
       }
-      const copy = file.slice()
+      const copy = copied(file)
       transfer.push(copy.buffer)
       return copy
     })
@@ -120,7 +120,7 @@ class Remote implements Engine {
   }
 
   async write(target: ProgramHandle | StateHandle, name: string, bytes: Uint8Array): Promise<void> {
-    const copy = bytes.slice()
+    const copy = copied(bytes)
     await this.#call({ verb: "write", args: [target, name, copy] }, [copy.buffer])
   }
 
