@@ -13,8 +13,8 @@ use crate::options::{EngineInfo, Options};
 use crate::run::Pace;
 use crate::weights::{Source, Weights};
 
-/// Work of a thread between two looks at an abort: some milliseconds.
-const ROUND: u64 = 1 << 29;
+/// Work of a thread between two looks at an abort: some 10 ms. Less would show where every round rounds its factors to bf16 anew.
+const ROUND: u64 = 1 << 30;
 
 /// What a call ends with. Called exactly once: on the engine thread, or, after [`Engine::shutdown`], on the caller's.
 pub type Reply<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
