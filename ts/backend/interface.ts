@@ -86,8 +86,8 @@ export interface Engine {
   /** Zero-filled state with the layout of that program; usable with every program of equal layout. */
   state(program: ProgramHandle): Promise<StateHandle>
   /**
-   * Runs the nodes `steps` times. An abort is seen between nodes and rejects with the signal's reason; the state is then unspecified (the
-   * caller restores its copy). `state` is null for plans without state.
+   * Runs the nodes `steps` times. An abort is seen between nodes, and within heavy ones, and rejects with the signal's reason; the state is
+   * then unspecified (the caller restores its copy). `state` is null for plans without state.
    */
   run(program: ProgramHandle, state: StateHandle | null, options?: { steps?: number; signal?: AbortSignal | undefined }): Promise<void>
   copyState(to: StateHandle, from: StateHandle): Promise<void>
