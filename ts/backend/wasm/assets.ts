@@ -16,7 +16,8 @@ export const assets: WasmAssets = {
     threads ? new URL("../../../wasm/engine-threads.wasm", import.meta.url) : new URL("../../../wasm/engine.wasm", import.meta.url),
   worker() {
     const url = new URL("../../worker.js", import.meta.url)
-    // Run from its sources the package starts the Worker that was built: Node 20 starts no TypeScript.
-    return new URL(url.href.replace(/\/ts\/worker\.js$/, "/dist/worker.js"))
+    // Run from its sources the package starts the Worker that was built: Node 20 starts no TypeScript. Otherwise the address stays as the
+    // bundler made it, and Turbopack makes one without an origin.
+    return url.href.endsWith("/ts/worker.js") ? new URL("../dist/worker.js", url) : url
   },
 }
