@@ -177,5 +177,5 @@ test("arethetypeswrong finds nothing", () => {
   // The modules are bytes, which no import of TypeScript's resolves.
   const bytes = ["--exclude-entrypoints", "engine.wasm", "engine-threads.wasm"]
   const plain = ["--profile", "esm-only", "--no-color", "--no-emoji"]
-  expect(succeed(bin("attw"), [tarballs.main, ...plain, ...bytes], root)).toMatch(/bundler: OK/)
+  expect(succeed(bin("attw"), [tarballs.main, ...plain, ...bytes], root)).toMatch(/"statespace" +│ OK \(ESM\) +│ OK/)
 })
