@@ -87,7 +87,7 @@ function idsOf(context: SessionContext, prompt: Prompt): Int32Array {
 export function generateRows<R>(
   context: SessionContext,
   prompts: readonly Prompt[],
-  options: GenerateOptions = {},
+  options: GenerateOptions | undefined = {},
   whole: (results: Result[]) => R,
 ): Generation<R> {
   const sampling = resolveSampling(options, context.generationConfig)
