@@ -2,7 +2,7 @@
  * `npm run build:wasm [FLAVOR...]`: brings up to date what is not of `wasm/`. `engine` is what every page can run, `engine-threads` is for
  * pages that may share memory, `test` has the reference executor and the op cases besides and is never shipped.
  */
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { buildSync } from "esbuild"
 import { bin, locked, newest, Refusal, root, run, script, targetDir, work } from "./setup.ts"
@@ -86,8 +86,7 @@ function optimize(out: string, flavor: Flavor): void {
   const strip = flavor === "test" ? [] : ["--strip-debug", "--strip-producers"]
   // A loop stands in a short function so that an engine gives the registers to it; where only one place calls it, it would be put there.
   run(bin("wasm-opt"), ["-O3", "--one-caller-inline-max-function-size=100", ...strip, join(out, `${flavor}_bg.wasm`), "-o", module])
-  const text = flavor === "test" ? readFileSync(glue, "utf8").replaceAll(`${flavor}_bg.wasm`, `${flavor}.wasm`) : asFunction(glue)
-  writeFileSync(glue, text)
+  writeFileSync(glue, asFunction(glue))
   mkdirSync(wasmFolder, { recursive: true })
   for (const file of [glue, module]) renameSync(file, join(wasmFolder, file.slice(out.length + 1)))
 }

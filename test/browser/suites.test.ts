@@ -4,7 +4,8 @@ import { openBrowser } from "./chromium.ts"
 import { bundleSuites, describeInPage } from "./suites.ts"
 
 const models = ["abort", "agreement", "exact", "golden", "long", "scan", "snapshot"].map((name) => `test/model/${name}.test.ts`)
-const files = [...["seam", "seam-errors", "seam-stop"].map((name) => `test/unit/${name}.test.ts`), ...models]
+const seam = ["seam", "seam-errors", "seam-stop"].map((name) => `test/unit/${name}.test.ts`)
+const files = ["test/wasm/parity.test.ts", ...seam, ...models]
 
 await bundleSuites(files)
 const browser = await openBrowser()

@@ -4,6 +4,9 @@
 //! `Error` whose message is the JSON of `statespace_engine::Error`; a panic traps, and ends the module. Nothing here thinks.
 #![cfg(target_family = "wasm")]
 
+#[cfg(feature = "testing")]
+mod testing;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use statespace_engine::{Direct, Error as Refusal, TensorSource};

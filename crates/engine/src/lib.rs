@@ -50,6 +50,13 @@ pub use weights::TensorSource;
 #[cfg(not(target_family = "wasm"))]
 pub use weights::{File, Source};
 
+/// The tests of ops and instruction sets.
+#[cfg(feature = "testing")]
+pub mod testing {
+    pub use statespace_ops::cases::parity::checks;
+    pub use statespace_simd::tests;
+}
+
 /// Findings of the validator; none if the plan is good.
 pub fn check(plan: &str) -> Vec<Issue> {
     statespace_plan::check(plan).err().unwrap_or_default()

@@ -41,8 +41,8 @@ pub mod math;
 mod pairs;
 mod scalar;
 mod shared;
-#[cfg(test)]
-mod tests;
+#[cfg(any(test, feature = "testing"))]
+pub mod tests;
 pub mod tile;
 
 #[cfg(target_arch = "x86_64")]

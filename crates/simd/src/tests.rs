@@ -2,6 +2,16 @@
 
 use crate::{Bf16, Bf16Pair, Element, F16, F32, F32AsBf16, F32Pair, Isa, Kernel, Level, MAX_LANES, tile};
 
+/// Each test and its name; it panics where it fails.
+pub const ALL: [(&str, fn()); 6] = [
+    ("operations_are_exact", operations_are_exact),
+    ("tails_stay_within_their_slices", tails_stay_within_their_slices),
+    ("sixteen_bits_round_to_nearest_even", sixteen_bits_round_to_nearest_even),
+    ("pairs_round_and_multiply", pairs_round_and_multiply),
+    ("all_sixteen_bit_numbers_widen_exactly", all_sixteen_bit_numbers_widen_exactly),
+    ("panels_are_the_transpose", panels_are_the_transpose),
+];
+
 const VALUES: [f32; 16] = [0.0, -0.0, 1.0, -1.5, 2.5, 3.5, -0.5, 1e-3, 7.25e5, -3.0e-20, 1e20, 0.75, -2.5, 9.0, 123.456, -4.0];
 
 /// A value of each kind that rounding to 16 bits must get right: ties, carries, subnormals, overflow, the specials.
@@ -101,7 +111,7 @@ impl Kernel for Lanes {
     }
 }
 
-#[test]
+#[cfg_attr(test, test)]
 fn operations_are_exact() {
     Level::available().into_iter().for_each(|level| level.run(Lanes));
 }
@@ -138,7 +148,7 @@ impl Kernel for Tails {
     }
 }
 
-#[test]
+#[cfg_attr(test, test)]
 fn tails_stay_within_their_slices() {
     Level::available().into_iter().for_each(|level| level.run(Tails));
 }
@@ -170,7 +180,7 @@ impl Kernel for Sixteen<'_> {
     }
 }
 
-#[test]
+#[cfg_attr(test, test)]
 fn sixteen_bits_round_to_nearest_even() {
     let values = awkward();
     Level::available().into_iter().for_each(|level| level.run(Sixteen(&values)));
@@ -207,7 +217,7 @@ impl Kernel for Pairs<'_> {
     }
 }
 
-#[test]
+#[cfg_attr(test, test)]
 fn pairs_round_and_multiply() {
     let values = awkward();
     Level::available().into_iter().for_each(|level| level.run(Pairs(&values)));
@@ -234,7 +244,7 @@ impl Kernel for Widen<'_> {
     }
 }
 
-#[test]
+#[cfg_attr(test, test)]
 fn all_sixteen_bit_numbers_widen_exactly() {
     // Off by one byte, so that no load is aligned.
     let mut bytes = vec![0];
@@ -269,7 +279,7 @@ impl<E: Element> Kernel for Pack<E> {
     }
 }
 
-#[test]
+#[cfg_attr(test, test)]
 fn panels_are_the_transpose() {
     for level in Level::available() {
         for columns in [1, 16, 33, 42] {

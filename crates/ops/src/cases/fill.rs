@@ -18,8 +18,8 @@ impl Random {
         uniform(philox4x32(self.key, [self.count as u32, (self.count >> 32) as u32, 0, 0]))
     }
 
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() * limit as f64) as usize
+    fn below(&mut self, limit: u64) -> u64 {
+        (self.next() * limit as f64) as u64
     }
 }
 
@@ -101,8 +101,8 @@ fn integers(case: &Case, name: &str, size: usize, random: &mut Random) -> Vec<i3
     match name {
         "lens" => case.lens().unwrap_or_else(|| vec![1; size]),
         // The last eos entry is padding when there are several.
-        "eos" => (0..size).map(|i| if i > 0 && i + 1 == size { -1 } else { random.below(ids) as i32 }).collect(),
-        _ => (0..size).map(|_| random.below(ids) as i32).collect(),
+        "eos" => (0..size).map(|i| if i > 0 && i + 1 == size { -1 } else { random.below(ids as u64) as i32 }).collect(),
+        _ => (0..size).map(|_| random.below(ids as u64) as i32).collect(),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod expr;
 mod fill;
+pub mod parity;
 mod tensor;
 
 pub use expr::{Symbols, evaluate};

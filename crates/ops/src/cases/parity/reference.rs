@@ -1,10 +1,10 @@
 //! Runs a case's reference: what was written, as f64.
 
-use statespace_ops::*;
+use crate::*;
 use statespace_plan::DType;
 use statespace_plan::ops::{Compute, To};
 
-use crate::Operands;
+use super::Operands;
 
 /// Outputs, then updated inputs. What no valid row writes stays NaN (in integers: [`UNWRITTEN`]).
 pub fn run(operands: Operands) -> Vec<(&'static str, Vec<f64>)> {
@@ -108,7 +108,7 @@ pub fn vocab(operands: Operands) -> usize {
 }
 
 fn sample(operands: Operands, slots: usize) -> Vec<(&'static str, Vec<f64>)> {
-    use statespace_ops::cases::Data;
+    use crate::cases::Data;
     let Operands { case, .. } = operands;
     let (logits, sampler) = (operands.get("logits").widened(), operands.get("sampler").widened());
     let (mut tokens, mut lens) = (operands.get("tokens").i32().to_vec(), operands.get("lens").i32().to_vec());

@@ -1,12 +1,12 @@
 //! Runs a case's kernel, part after part.
 
-use statespace_ops::cases::{Data, Tensor};
-use statespace_ops::*;
+use crate::cases::{Data, Tensor};
+use crate::*;
 use statespace_plan::DType;
 use statespace_simd::{Level, SharedOut};
 
-use crate::reference::{UNWRITTEN, compute, vocab};
-use crate::{Operands, Written};
+use super::reference::{UNWRITTEN, compute, vocab};
+use super::{Operands, Written};
 
 /// Outputs, then updated inputs. `shared` names an input that lies in the output.
 pub fn run(operands: Operands, level: Level, parts: usize, shared: Option<&str>) -> Written {
