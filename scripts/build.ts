@@ -58,7 +58,7 @@ export function build(): void {
   buildDeclarations()
   buildNative("release", nativeFile)
   // Its tools take minutes to compile, which is for `npm run build:wasm` and `npm test` to do.
-  if (existsSync(join(root, "bindings/wasm")) && wasmTools()) buildWasm(["engine", "engine-threads"])
+  if (wasmTools()) buildWasm(["engine", "engine-threads"])
   buildTypeScript()
 }
 
