@@ -19,6 +19,16 @@ pub trait Element: Copy + 'static {
     /// `LANES · BYTES` bytes can be read at `at`.
     unsafe fn load_ptr<I: Isa>(isa: I, at: *const u8) -> I::F32;
 
+    /// Loads and widens `2·LANES` of them.
+    ///
+    /// # Safety
+    /// `2 · LANES · BYTES` bytes can be read at `at`.
+    #[inline(always)]
+    unsafe fn load_two_ptr<I: Isa>(isa: I, at: *const u8) -> [I::F32; 2] {
+        // SAFETY: by the contract of the method.
+        unsafe { [Self::load_ptr(isa, at), Self::load_ptr(isa, at.add(I::LANES * Self::BYTES))] }
+    }
+
     /// Loads and widens as many as there are, up to `LANES`; lanes past the end are zero.
     #[inline(always)]
     fn load<I: Isa>(isa: I, from: &[u8]) -> I::F32 {
@@ -106,6 +116,12 @@ impl Element for Bf16 {
     unsafe fn load_ptr<I: Isa>(isa: I, at: *const u8) -> I::F32 {
         // SAFETY: by the contract of the method.
         unsafe { isa.load_bf16_ptr(at) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_two_ptr<I: Isa>(isa: I, at: *const u8) -> [I::F32; 2] {
+        // SAFETY: by the contract of the method.
+        unsafe { isa.load_two_bf16_ptr(at) }
     }
 
     #[inline(always)]

@@ -96,6 +96,15 @@ pub trait Isa: Copy + Send + Sync + core::fmt::Debug + sealed::Sealed + 'static 
     /// # Safety
     /// `2 · LANES` bytes can be read at `at`, of any alignment.
     unsafe fn load_bf16_ptr(self, at: *const u8) -> Self::F32;
+    /// Loads and widens `2·LANES` bf16.
+    ///
+    /// # Safety
+    /// `4 · LANES` bytes can be read at `at`, of any alignment.
+    #[inline(always)]
+    unsafe fn load_two_bf16_ptr(self, at: *const u8) -> [Self::F32; 2] {
+        // SAFETY: by the contract of the method.
+        unsafe { [self.load_bf16_ptr(at), self.load_bf16_ptr(at.add(2 * Self::LANES))] }
+    }
     /// Loads and widens `LANES` f16.
     ///
     /// # Safety

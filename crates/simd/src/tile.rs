@@ -41,7 +41,26 @@ pub fn dots<I: Isa, E: Element, const R: usize, const J: usize>(isa: I, x: [&[f3
     assert!(J > 0 && weight[0].len().div_ceil(E::BYTES) == k);
     let mut sums = [[isa.zero(); J]; R];
     let whole = weight[0].len() / E::BYTES / I::LANES * I::LANES;
-    for i in (0..whole).step_by(I::LANES) {
+    let mut start = 0;
+    // A single row leaves registers for two vectors at a time.
+    if cfg!(target_family = "wasm") && R == 1 {
+        while start + 2 * I::LANES <= whole {
+            // SAFETY: every row has at least `whole` whole elements, and start + 2·LANES is at most that.
+            unsafe {
+                // There is no prefetch, but a load whose result nobody waits for.
+                if let Some(byte) = next.get(start * J * E::BYTES) {
+                    core::ptr::read_volatile(byte);
+                }
+                let x = [isa.load_ptr(x[0].as_ptr().add(start)), isa.load_ptr(x[0].as_ptr().add(start + I::LANES))];
+                for j in 0..J {
+                    let w = E::load_two_ptr(isa, weight[j].as_ptr().add(start * E::BYTES));
+                    sums[0][j] = E::fma(isa, x[1], w[1], E::fma(isa, x[0], w[0], sums[0][j]));
+                }
+            }
+            start += 2 * I::LANES;
+        }
+    }
+    for i in (start..whole).step_by(I::LANES) {
         // SAFETY: every row has at least `whole` whole elements, and i + LANES is at most that.
         unsafe {
             for line in (0..J * I::LANES * E::BYTES).step_by(LINE) {

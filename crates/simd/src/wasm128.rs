@@ -172,6 +172,14 @@ impl Isa for Wasm128 {
     }
 
     #[inline(always)]
+    unsafe fn load_two_bf16_ptr(self, at: *const u8) -> [v128; 2] {
+        // SAFETY: by the contract of the method; the load has no alignment.
+        let both = unsafe { v128_load(at.cast()) };
+        let zero = u16x8_splat(0);
+        [u16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(zero, both), u16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(zero, both)]
+    }
+
+    #[inline(always)]
     unsafe fn load_f16_ptr(self, at: *const u8) -> v128 {
         // The bits moved into the fields of an f32 have an exponent that is 112 too small; a product with 2¹¹² repairs that, subnormals
         // included.
