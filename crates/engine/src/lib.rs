@@ -15,6 +15,7 @@
 //! # Ok::<(), statespace_engine::Error>(())
 //! ```
 #![deny(unsafe_code)]
+#![cfg_attr(all(target_family = "wasm", target_feature = "atomics"), feature(stdarch_wasm_atomic_wait))]
 
 #[allow(unsafe_code)]
 mod arena;

@@ -2,14 +2,15 @@
 //!
 //! The thread that owns the pool works too. Its workers are threads that it starts, or, on WebAssembly, where it cannot, threads that the host
 //! sends in through [`work`]. Workers wait for the next job spinning for a moment, since nodes follow each other closely, then
-//! giving way, then parked: an idle pool costs nothing. Nothing is allocated for a job.
+//! giving way, then asleep: an idle pool costs nothing. Nothing is allocated for a job.
 
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread::{self, Thread};
+use std::sync::{Arc, Mutex, PoisonError};
+#[cfg(not(target_family = "wasm"))]
+use std::thread;
 
 use crate::arena::Arena;
 use crate::error::Error;
@@ -42,19 +43,16 @@ struct Shared {
 
 #[derive(Default)]
 struct Member {
-    /// Known once it has come.
-    thread: OnceLock<Thread>,
-    /// Whether it is parked, or about to be.
+    bell: Bell,
+    /// Whether it waits for the bell, or is about to.
     asleep: AtomicBool,
 }
 
 impl Member {
     /// Wakes it, if it sleeps. What it waits for has happened before.
     fn wake(&self) {
-        if self.asleep.load(SeqCst)
-            && let Some(thread) = self.thread.get()
-        {
-            thread.unpark();
+        if self.asleep.load(SeqCst) {
+            self.bell.ring();
         }
     }
 
@@ -65,11 +63,77 @@ impl Member {
         }
         self.asleep.store(true, SeqCst);
         // Both sides write, then read, in one total order: either this sees the change or the other side sees the flag.
+        self.bell.wait(ready);
+        self.asleep.store(false, SeqCst);
+    }
+}
+
+/// What one thread sleeps by.
+#[cfg(not(target_family = "wasm"))]
+#[derive(Default)]
+struct Bell(std::sync::OnceLock<thread::Thread>);
+
+#[cfg(not(target_family = "wasm"))]
+impl Bell {
+    /// It is the calling thread that will sleep by it.
+    fn own(&self) {
+        self.0.get_or_init(thread::current);
+    }
+
+    fn ring(&self) {
+        if let Some(thread) = self.0.get() {
+            thread.unpark();
+        }
+    }
+
+    fn wait(&self, ready: impl Fn() -> bool) {
         while !ready() {
             thread::park();
         }
-        self.asleep.store(false, SeqCst);
     }
+}
+
+/// What one thread sleeps by: a count of the rings. Not `std::thread::park`: its compare-and-exchange is one that the first tier of Node 20's
+/// compiler gets wrong, for some of the registers it can fall to, and then the thread never wakes.
+#[cfg(target_family = "wasm")]
+#[derive(Default)]
+struct Bell(std::sync::atomic::AtomicI32);
+
+#[cfg(target_family = "wasm")]
+impl Bell {
+    fn own(&self) {}
+
+    fn ring(&self) {
+        self.0.fetch_add(1, SeqCst);
+        // SAFETY: the address is that of an atomic.
+        #[cfg(target_feature = "atomics")]
+        unsafe {
+            std::arch::wasm32::memory_atomic_notify(self.0.as_ptr(), 1);
+        }
+    }
+
+    fn wait(&self, ready: impl Fn() -> bool) {
+        loop {
+            let rings = self.0.load(SeqCst);
+            if ready() {
+                return;
+            }
+            // A ring since then is seen, as the count has changed.
+            sleep(&self.0, rings);
+        }
+    }
+}
+
+/// Sleeps while the count is that one.
+#[cfg(all(target_family = "wasm", target_feature = "atomics"))]
+fn sleep(count: &std::sync::atomic::AtomicI32, rings: i32) {
+    // SAFETY: the address is that of an atomic.
+    unsafe { std::arch::wasm32::memory_atomic_wait32(count.as_ptr(), rings, -1) };
+}
+
+#[cfg(all(target_family = "wasm", not(target_feature = "atomics")))]
+fn sleep(_: &std::sync::atomic::AtomicI32, _: i32) {
+    unreachable!("one thread waits for nobody");
 }
 
 // SAFETY: `job` is written by the owner alone, while `left` is 0 and before `word` changes; a worker reads it only after it saw a word that
@@ -94,7 +158,7 @@ impl Pool {
         let (word, left) = (AtomicU64::new(0), AtomicUsize::new(0));
         let members = (0..threads).map(|_| Member::default()).collect();
         let shared = Arc::new(Shared { word, job: UnsafeCell::new(None), left, panic: Mutex::new(None), threads: members });
-        shared.threads[0].thread.get_or_init(thread::current);
+        shared.threads[0].bell.own();
         Pool::staff(shared, threads)
     }
 
@@ -104,7 +168,7 @@ impl Pool {
         for part in 1..threads {
             let shared = pool.shared.clone();
             let body = move || {
-                shared.threads[part].thread.get_or_init(thread::current);
+                shared.threads[part].bell.own();
                 serve(&shared, part);
             };
             let spawned = thread::Builder::new().name(format!("statespace-{part}")).spawn(body);
@@ -174,7 +238,7 @@ impl Pool {
         if parts > 1 {
             shared.threads[0].wait(|| shared.left.load(SeqCst) == 0);
         }
-        let others = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let others = if cfg!(panic = "unwind") { shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take() } else { None };
         if let Some(panic) = own.err().or(others) {
             resume_unwind(panic);
         }
@@ -235,7 +299,6 @@ pub unsafe fn work(address: usize, part: usize) {
     let pool = std::ptr::with_exposed_provenance::<Shared>(address);
     // SAFETY: what the pool has kept for this part, which takes it once.
     let shared = unsafe { Arc::from_raw(pool) };
-    shared.threads[part].thread.get_or_init(thread::current);
     serve(&shared, part);
 }
 
@@ -298,7 +361,7 @@ mod tests {
                 assert_eq!(counts[..parts], vec![1; parts], "round {round}");
                 assert_eq!(counts[parts..], vec![0; threads - parts]);
                 if round % 500 == 0 {
-                    thread::sleep(std::time::Duration::from_millis(1)); // so that workers park
+                    thread::sleep(std::time::Duration::from_millis(1)); // so that workers sleep
                 }
             }
         }
