@@ -84,7 +84,7 @@ function optimize(out: string, flavor: Flavor): void {
   const [module, glue] = [join(out, `${flavor}.wasm`), join(out, `${flavor}.js`)]
   // Names of functions are worth their bytes in tests alone.
   const strip = flavor === "test" ? [] : ["--strip-debug", "--strip-producers"]
-  // At -O3 the threaded module waits for ever in its first run (binaryen 132); -O2 is as small and as fast.
+  // -O3 takes half as long again for the same size.
   // A loop stands in a short function so that an engine gives the registers to it; where only one place calls it, it would be put there.
   run(bin("wasm-opt"), ["-O2", "--one-caller-inline-max-function-size=100", ...strip, join(out, `${flavor}_bg.wasm`), "-o", module])
   writeFileSync(glue, asFunction(glue))
