@@ -82,6 +82,7 @@ export class Work {
     }
     this.#controller = undefined
     this.enable(true)
+    this.#showSpeed()
     this.hooks.onTick()
     this.hooks.onEnd()
   }
@@ -94,9 +95,15 @@ export class Work {
     while (this.#marks.length > 2 && time - this.#marks[0].time > 1000) this.#marks.shift()
     if (time - this.#shownAt < 150) return
     this.#shownAt = time
-    const first = this.#marks[0]
-    if (time > first.time) $("speed").textContent = `${countText(((this.#tokens - first.tokens) / (time - first.time)) * 1000)} tok/s`
+    this.#showSpeed()
     this.hooks.onTick()
+  }
+
+  /** Over the marks that are kept: about the last second. */
+  #showSpeed() {
+    const [first, last] = [this.#marks[0], this.#marks.at(-1)]
+    if (!first || !last || last.time <= first.time) return
+    $("speed").textContent = `${countText(((last.tokens - first.tokens) / (last.time - first.time)) * 1000)} tok/s`
   }
 }
 

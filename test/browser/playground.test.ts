@@ -227,9 +227,10 @@ test("a long text leaves memory as it was", async () => {
   expect(points).toHaveLength(2)
   for (const line of points) {
     // The first two points are before anything was fed.
-    const heights = new Set(line.slice(2).map(({ y }) => y))
+    const heights = line.slice(2).map(({ y }) => y)
     expect(line.length).toBeGreaterThan(5)
-    expect(heights.size).toBe(1)
+    // In pixels: the program that ends a feed is loaded once, which is a tenth of one; growth with the text would be many.
+    expect(Math.max(...heights) - Math.min(...heights)).toBeLessThan(0.5)
   }
   await page.close()
 })
