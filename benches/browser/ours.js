@@ -1,6 +1,6 @@
 // @ts-check
 // This package in a page, through its public API; the twin of wllama.js. Times in ms, speeds in tokens/s.
-import { tokenIds as ids } from "/benches/model/random.mjs"
+import { tokenIds as ids } from "/benches/model/ids.mjs"
 
 /** @param {{ module: string, folder: string, threads: number, prefill: number, decode: number, runs: number }} o */
 export async function measure(o) {

@@ -2,7 +2,7 @@
 // One measurement of this package through its public API; a fresh process per call.
 //   node ours.mjs FOLDER THREADS   →  one JSON line, the twin of benches/peers/node-llama-cpp.mjs
 import { load } from "statespace"
-import { tokenIds as ids } from "./random.mjs"
+import { tokenIds as ids } from "./ids.mjs"
 
 const [folder = "", threadText = "2"] = process.argv.slice(2)
 const threads = Number(threadText)

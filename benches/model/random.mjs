@@ -166,12 +166,3 @@ export function writeCheckpoint(o, folder) {
   // No eos: a bench wants every token it asked for.
   writeFileSync(join(folder, "generation_config.json"), JSON.stringify({ eos_token_id: [], bos_token_id: 0 }))
 }
-
-/** Token ids that every engine under test is given. @param {number} n @param {number} seed */
-export function tokenIds(n, seed) {
-  let s = seed
-  return Array.from({ length: n }, () => {
-    s = (Math.imul(s, 1664525) + 1013904223) >>> 0
-    return 300 + Math.floor((s / 4294967296) * 49000)
-  })
-}

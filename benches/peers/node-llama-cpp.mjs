@@ -2,7 +2,7 @@
 // One measurement of the opponent through its public API; a fresh process per call, so that cold start and memory mean something.
 //   node node-llama-cpp.mjs MODEL.gguf THREADS   →  one JSON line
 import { getLlama } from "node-llama-cpp"
-import { tokenIds as ids } from "../model/random.mjs"
+import { tokenIds as ids } from "../model/ids.mjs"
 
 const [modelPath = "", threadText = "2"] = process.argv.slice(2)
 const threads = Number(threadText)
