@@ -12,6 +12,7 @@ import { parseArgs } from "node:util"
 import { openBrowser, openPage } from "../../test/browser/chromium.ts"
 import { serve } from "../../test/browser/server.ts"
 import { shapes, writeCheckpoint } from "../model/random.mjs"
+import { summary } from "../model/summary.mjs"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 const work = join(root, ".work", "bench")
@@ -47,12 +48,6 @@ function prepare(): void {
     const file = join(work, `${name}-${type}.gguf`)
     if (!existsSync(file)) execFileSync(process.execPath, ["make-gguf.mjs", name, file, type], { cwd: peers, stdio: "inherit" })
   }
-}
-
-function summary(values: readonly number[]): { median: number; min: number; max: number; n: number } {
-  const sorted = [...values].sort((a, b) => a - b)
-  const at = (i: number): number => Number((sorted[i] as number).toPrecision(4))
-  return { median: at(sorted.length >> 1), min: at(0), max: at(sorted.length - 1), n: sorted.length }
 }
 
 prepare()

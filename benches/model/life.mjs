@@ -5,15 +5,10 @@ import { spawn } from "node:child_process"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { load } from "statespace"
+import { summary } from "./summary.mjs"
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..")
 const runs = Number(process.argv[2] ?? 20)
-/** @param {number[]} values */
-const summary = (values) => {
-  const s = [...values].sort((a, b) => a - b)
-  const at = (/** @type {number} */ q) => Number(/** @type {number} */ (s[Math.round(q * (s.length - 1))]).toFixed(3))
-  return { median: at(0.5), min: at(0), max: at(1), n: s.length }
-}
 
 const coldStart = []
 for (let i = 0; i < runs; i++) {

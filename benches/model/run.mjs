@@ -8,6 +8,7 @@ import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import { shapes, tensorsOf, writeCheckpoint } from "./random.mjs"
+import { summary } from "./summary.mjs"
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..")
 const work = join(root, ".work", "bench")
@@ -28,20 +29,6 @@ const json = (command, args, cwd = root) => {
     .split("\n")
   return JSON.parse(/** @type {string} */ (lines.at(-1)))
 }
-/** @param {number[]} values */
-const summary = (values) => {
-  const s = [...values].sort((a, b) => a - b)
-  const middle = s.length >> 1
-  const [lower, upper] = /** @type {[number, number]} */ ([s[middle - 1], s[middle]])
-  const median = s.length % 2 ? upper : (lower + upper) / 2
-  return {
-    median: Number(/** @type {number} */ (median).toPrecision(4)),
-    min: Number(/** @type {number} */ (s[0]).toPrecision(4)),
-    max: Number(/** @type {number} */ (s.at(-1)).toPrecision(4)),
-    n: s.length,
-  }
-}
-
 mkdirSync(work, { recursive: true })
 const folder = join(work, options.shape)
 if (!existsSync(join(folder, "generation_config.json"))) writeCheckpoint(shape, folder)
