@@ -2,6 +2,7 @@
 import type { AsyncEncoder } from "../backend/interface.ts"
 import { turn } from "../backend/turn.ts"
 import { OptionError } from "../errors.ts"
+import { joined } from "../io/bytes.ts"
 import type { FeedInput, Ids, Prompt } from "./types.ts"
 
 /** The part of a tokenizer that is needed here. */
@@ -64,13 +65,7 @@ export class IdReader {
       signal?.throwIfAborted()
       parts.push(ids)
     }
-    const joined = new Int32Array(parts.reduce((sum, { length }) => sum + length, 0))
-    let at = 0
-    for (const ids of parts) {
-      joined.set(ids, at)
-      at += ids.length
-    }
-    return joined
+    return joined(parts, Int32Array)
   }
 
   /** Checked ids of a stream, in slices of any length. */

@@ -190,9 +190,30 @@ export class Runner {
     const eosList = new Int32Array(16).fill(-1)
     eosList.set(eos)
     await Promise.all([
-      engine.write(state, "sampler", joined(rows.map((row) => asBytes(samplerRow(sampling, row.counter))))),
-      engine.write(state, "rng", joined(rows.map((row) => asBytes(rngRow(row.seed, row.counter))))),
-      engine.write(state, "seen", joined(rows.map((row) => row.seen))),
+      engine.write(
+        state,
+        "sampler",
+        joined(
+          rows.map((row) => asBytes(samplerRow(sampling, row.counter))),
+          Uint8Array,
+        ),
+      ),
+      engine.write(
+        state,
+        "rng",
+        joined(
+          rows.map((row) => asBytes(rngRow(row.seed, row.counter))),
+          Uint8Array,
+        ),
+      ),
+      engine.write(
+        state,
+        "seen",
+        joined(
+          rows.map((row) => row.seen),
+          Uint8Array,
+        ),
+      ),
       engine.write(state, "eos", asBytes(eosList)),
     ])
   }

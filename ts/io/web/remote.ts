@@ -68,7 +68,7 @@ class RemoteFile implements CheckpointFile {
       this.#held.push(next.value)
       have += next.value.length
     }
-    return joined(this.#held).subarray(0, length)
+    return joined(this.#held, Uint8Array).subarray(0, length)
   }
 
   async *open(): AsyncGenerator<Uint8Array> {
