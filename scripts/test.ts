@@ -11,18 +11,26 @@ import { buildWasm, wasmMissing } from "./build-wasm.ts"
 import { bin, chromiumMissing, locked, Refusal, root, rustMissing, script, work } from "./setup.ts"
 import type { Tally } from "./test-reporter.ts"
 
-const total: Tally = { passed: 0, failed: 0, skipped: [] }
+const total: Tally = { passed: 0, failed: 0, failures: [], skipped: [], retried: [] }
 const required = new Set((process.env.STATESPACE_REQUIRE ?? "").split(",").filter(Boolean))
+
+/** A browser is a large program that is not ours. What passes only at the second try is named at the end. */
+const browserRetry = ["--retry=1"]
 
 function title(level: string): void {
   process.stdout.write(`\n== ${level}\n`)
+}
+
+function fail(name: string, reason: string, count: number = 1): void {
+  total.failed += count
+  total.failures.push({ name, reason })
 }
 
 function skip(level: string, reason: string): void {
   title(level)
   if (required.has(level)) {
     process.stdout.write(`Required by STATESPACE_REQUIRE, but: ${reason}\n`)
-    total.failed++
+    fail(level, reason)
   } else total.skipped.push({ name: level, reason })
 }
 
@@ -34,7 +42,7 @@ function attempt(body: () => void): boolean {
   } catch (error) {
     if (!(error instanceof Refusal)) throw error
     process.stdout.write(`${error.message}\n`)
-    total.failed++
+    fail("a step before the tests", error.message)
     return false
   }
 }
@@ -50,10 +58,13 @@ function vitest(level: string, args: readonly string[], env: NodeJS.ProcessEnv =
     env: { ...process.env, ...env, STATESPACE_TALLY: file },
   }
   const { status } = spawnSync(bin("vitest"), ["run", "--passWithNoTests", ...reporters, ...args], options)
-  const tally: Tally = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : { passed: 0, failed: 0, skipped: [] }
-  total.passed += tally.passed
-  total.failed += status !== 0 && tally.failed === 0 ? 1 : tally.failed
-  total.skipped.push(...tally.skipped)
+  const tally: Tally | null = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : null
+  total.passed += tally?.passed ?? 0
+  total.failed += tally?.failed ?? 0
+  total.failures.push(...(tally?.failures ?? []))
+  total.skipped.push(...(tally?.skipped ?? []))
+  total.retried.push(...(tally?.retried ?? []))
+  if (status !== 0 && !tally?.failed) fail(level, `vitest ended with ${status ?? "a signal"}`)
 }
 
 /** Documentation examples count as tests, which is why this is `cargo test` on every machine. */
@@ -72,7 +83,14 @@ async function rust(args: readonly string[]): Promise<void> {
     failed += Number(broken)
     for (let i = 0; i < Number(ignored); i++) total.skipped.push({ name: "rust", reason: "a test that its author switched off" })
   }
-  total.failed += status !== 0 && failed === 0 ? 1 : failed
+  if (status !== 0) fail("rust", "said above, under == rust", Math.max(1, failed))
+}
+
+/** The reason, with what it was said of: one name, or how many. */
+function byReason(skipped: Tally["skipped"]): string[] {
+  const names = new Map<string, string[]>()
+  for (const { name, reason } of skipped) names.set(reason, [...(names.get(reason) ?? []), name])
+  return [...names].map(([reason, [first = "", ...more]]) => `${reason}: ${first}${more.length > 0 ? ` and ${more.length} more` : ""}`)
 }
 
 /** Null when there is a fresh native module to test, else why not. */
@@ -115,13 +133,13 @@ async function everything(): Promise<void> {
   }
   const page = wasm ?? chromiumMissing()
   if (page) skip("chromium", page)
-  else vitest("chromium", ["test/browser"])
+  else vitest("chromium", ["test/browser", ...browserRetry])
 
   if (native) skip("packaging", native)
   else vitest("packaging", ["test/packaging/package.test.ts"])
   const pages = native ?? page
   if (pages) skip("packaging", `of pages: ${pages}`)
-  else vitest("packaging of pages", ["test/packaging/pages.test.ts"])
+  else vitest("packaging of pages", ["test/packaging/pages.test.ts", ...browserRetry])
 }
 
 async function named(name: string): Promise<void> {
@@ -148,7 +166,10 @@ await script(async () => {
   for (const name of names) await named(name)
   if (total.passed + total.failed === 0) throw new Refusal(`No test is called ${names.join(" or ")}.`)
   if (total.skipped.length > 0) process.stdout.write("\nSkipped:\n")
-  for (const { name, reason } of total.skipped) process.stdout.write(`  ${name}: ${reason}\n`)
+  for (const line of byReason(total.skipped)) process.stdout.write(`  ${line}\n`)
+  if (total.retried.length > 0) process.stdout.write(`\nPassed at the second try:\n  ${total.retried.join("\n  ")}\n`)
+  if (total.failures.length > 0) process.stdout.write("\nFailed:\n")
+  for (const { name, reason } of total.failures) process.stdout.write(`  ${name}: ${reason}\n`)
   process.stdout.write(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped.length} skipped\n`)
   if (total.failed > 0) process.exitCode = 1
 })

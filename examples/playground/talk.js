@@ -145,6 +145,7 @@ export class Talk {
           await branch.session.feed(piece, { signal })
           length += piece.length
           branch.tokens = branch.session.tokens
+          this.sample(branch)
           this.work.came(branch.tokens - had)
         }
       } catch (error) {

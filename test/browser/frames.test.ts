@@ -59,8 +59,8 @@ describe.each([true, false])("isolated: %s", (isolated) => {
     expect(longest).toBeLessThanOrEqual(2048)
     const chunks = events.filter((event) => event === "chunk").length
     expect(chunks).toBeGreaterThanOrEqual(Math.floor(tokens / 512))
-    // Most chunks take several frames; a page that is held up would have one for many.
-    expect(events.filter((event) => event === "frame").length).toBeGreaterThanOrEqual(chunks)
+    // A page that is held up draws two frames in all; how many a free one draws is a matter of how long a chunk takes.
+    expect(events.filter((event) => event === "frame").length).toBeGreaterThanOrEqual(chunks / 8)
   })
 
   test("a timeout ends it when few of its chunks are done", async () => {
