@@ -1,8 +1,10 @@
 /** The command line with the embedded model. */
 import { spawnSync } from "node:child_process"
-import { readFileSync } from "node:fs"
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { beforeEach, describe, expect, test } from "vitest"
+import { beforeEach, describe, expect, onTestFinished, test } from "vitest"
 import { info } from "../../ts/index.ts"
 import { cli, interrupted } from "../support/cli.ts"
 
@@ -142,4 +144,37 @@ test("info and devices say what runs", () => {
   const backends = records(cli(["devices", "--json"]).stdout)
   expect(backends.find(({ auto }) => auto)).toMatchObject({ name: "native", available: true })
   expect(cli(["devices"]).stdout).toMatch(/^cuda +\S/m)
+})
+
+describe("bench", () => {
+  const quick = ["--prompt", "20", "--tokens", "3", "--runs", "2"]
+
+  test("--json has every run of a batch", () => {
+    const [line, ...more] = records(cli(["bench", ...quick, "--batch", "2", "--backend", "native", "--json"]).stdout)
+    expect(more).toEqual([])
+    expect(line).toMatchObject({ backend: "native", batch: 2, parameters: 2_800_320 })
+    for (const speeds of [line?.prefill, line?.decode]) {
+      expect(speeds).toHaveLength(2)
+      expect((speeds as number[]).every((speed) => speed > 0)).toBe(true)
+    }
+  })
+
+  test("draws a bar for each backend", () => {
+    const { code, stdout } = cli(["bench", ...quick, "--all"])
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/prompt, 20 tokens, tokens a second\n {2}native +█+ [\d,]+ +\(\d+ GFLOP\/s\)/)
+    expect(stdout).toMatch(/generation, 3 tokens, tokens a second\n {2}native +█+ [\d,]+ +\([\d.]+ GB\/s of weights\)/)
+  })
+
+  test("--random writes a checkpoint, the same each time, and uses again what --keep left", () => {
+    const folder = join(mkdtempSync(join(tmpdir(), "statespace-random-")), "made")
+    onTestFinished(() => rmSync(dirname(folder), { recursive: true }))
+    const words = ["bench", "--random", "mamba-130m", "--keep", folder, "--prompt", "2", "--tokens", "1", "--runs", "1", "--json"]
+    expect(records(cli(words).stdout)[0]).toMatchObject({ parameters: 129_135_360 })
+    const weights = join(folder, "model.safetensors")
+    const { mtimeMs } = statSync(weights)
+    expect(cli(words).code).toBe(0)
+    expect(statSync(weights).mtimeMs).toBe(mtimeMs)
+    expect(readdirSync(folder).sort()).toEqual(["config.json", "generation_config.json", "model.safetensors"])
+  })
 })

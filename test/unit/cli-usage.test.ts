@@ -16,6 +16,11 @@ describe("wrong usage ends with 2 and names the way out", () => {
     [["generate", "x", "--seed", "1", "--seed", "2"], /^--seed is given 2 times/],
     [["generate", "x", "--compute", "f64"], /f64/],
     [["info", "a", "--model", "b"], /named twice/],
+    [["bench", "--random", "mamba-7b"], /^--random knows mamba-130m, .*, not mamba-7b/],
+    [["bench", "--random", "mamba-130m", "./folder"], /name one or the other/],
+    [["bench", "--keep", "./folder"], /^--keep says where --random writes/],
+    [["bench", "--runs", "0"], /^--runs wants a whole number from 1, not 0/],
+    [["bench", "--all", "--backend", "wasm"], /exclude each other/],
     [["plan", "--length", "0"], /^--length wants a whole number from 1, not 0/],
     [["plan", "--compute", "int8"], /^--compute wants f32 or bf16, not int8/],
   ]
@@ -33,7 +38,7 @@ describe("wrong usage ends with 2 and names the way out", () => {
 test("help and version go to stdout", () => {
   const help = cli(["--help"])
   expect(help.code).toBe(0)
-  for (const name of ["generate", "score", "embed", "plan", "info", "devices"]) expect(help.stdout).toContain(`  ${name}`)
+  for (const name of ["generate", "score", "embed", "plan", "info", "devices", "bench"]) expect(help.stdout).toContain(`  ${name}`)
   expect(cli([]).stdout).toBe(help.stdout)
   expect(cli(["generate", "--help"]).stdout).toContain("--repetition-penalty")
   expect(cli(["--version"]).stdout).toMatch(/^statespace\/\d+\.\d+\.\d+/)

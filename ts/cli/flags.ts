@@ -70,6 +70,13 @@ function flagsOf(cli: CAC, command: Command, words: readonly string[]): Flags {
   return flags
 }
 
+/** A flag that counts something. */
+export function count(flags: Flags, name: string, fallback: number): number {
+  const value = flags[name] ?? fallback
+  if (!Number.isInteger(value) || (value as number) < 1) throw new UsageError(`--${name} wants a whole number from 1, not ${value}.`)
+  return value as number
+}
+
 /** What the command line asks for, or null when cac has printed help or the version. */
 export function parse(cli: CAC, words: readonly string[]): { command: Command; args: (string | undefined)[]; flags: Flags } | null {
   const end = words.includes("--") ? words.indexOf("--") : words.length

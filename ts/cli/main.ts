@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs"
 import { cac } from "cac"
 import { OptionError } from "../errors.ts"
+import { bench } from "./bench.ts"
 import { devices } from "./devices.ts"
 import { embed } from "./embed.ts"
 import { parse, UsageError } from "./flags.ts"
@@ -34,7 +35,7 @@ function fail(error: unknown): number {
 async function main(words: readonly string[]): Promise<number> {
   const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string }
   const cli = cac("statespace").help().version(version)
-  for (const register of [generate, score, embed, plan, info, devices]) register(cli)
+  for (const register of [generate, score, embed, plan, info, devices, bench]) register(cli)
   try {
     const request = parse(cli, words)
     if (!request) return 0

@@ -1,6 +1,6 @@
 /** `statespace plan [MODEL]`: the program that a model runs, without reading its weights. */
 import type { CAC } from "cac"
-import { type Flags, UsageError } from "./flags.ts"
+import { count, type Flags, UsageError } from "./flags.ts"
 import type { Terminal } from "./terminal.ts"
 
 export function plan(cli: CAC): void {
@@ -12,12 +12,6 @@ export function plan(cli: CAC): void {
     .option("--json", "The plan itself, as the engine gets it")
     .example("  $ statespace plan --length 512")
     .action(run)
-}
-
-function count(flags: Flags, name: string, fallback: number): number {
-  const value = flags[name] ?? fallback
-  if (!Number.isInteger(value) || (value as number) < 1) throw new UsageError(`--${name} wants a whole number from 1, not ${value}.`)
-  return value as number
 }
 
 async function run(terminal: Terminal, flags: Flags, source?: string): Promise<void> {
