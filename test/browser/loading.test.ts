@@ -14,6 +14,7 @@ const types: Record<string, string> = { html: "text/html", js: "text/javascript"
 
 /** In the page: reads a checkpoint to its end, as an engine does. */
 const script = `
+import { WebCache } from "./ts/io/web/cache.ts"
 import { openCheckpoint } from "./ts/io/web/source.ts"
 globalThis.read = async (source, { stopAt, ...options } = {}) => {
   const phases = new Set()
@@ -34,6 +35,8 @@ globalThis.read = async (source, { stopAt, ...options } = {}) => {
     return { error: error.code ?? error.message, text: error.message }
   }
 }
+/** A file that is still being written into the cache is waited for by whoever looks for it. */
+globalThis.settled = async (name) => (await WebCache.open("statespace"))?.find(new URL(name, location).href)
 globalThis.keys = async () => (await (await caches.open("statespace")).keys()).map(({ url }) => url)
 `
 
@@ -71,7 +74,8 @@ beforeEach(async () => {
 
 const read = (source: string, options: object = {}): Promise<unknown> =>
   watched.page.evaluate(`read(${JSON.stringify(source)}, ${JSON.stringify(options)})`)
-const keys = (): Promise<string[]> => watched.page.evaluate("keys()")
+/** What is kept once the last file of the folder has been written or given up. */
+const keys = (): Promise<string[]> => watched.page.evaluate('settled("/tiny/model.safetensors").then(keys)')
 const whole = (...phases: string[]): object => ({ hex: sha256(weights), phases, tensors: 82, vocabulary: 4096 })
 
 describe("a page", () => {

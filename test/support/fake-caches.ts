@@ -5,6 +5,10 @@ export interface FakeCaches {
   readonly kept: Map<string, Map<string, Uint8Array>>
   /** Bytes that one entry may have. */
   room: number
+  /** Keys in the order in which their writing began. */
+  readonly begun: string[]
+  /** What a `put` waits for before it stores anything. */
+  gate: () => Promise<void>
 }
 interface FakeCache {
   match(key: string): Promise<Response | undefined>
@@ -18,6 +22,8 @@ export function fakeCaches(): FakeCaches {
   const caches: FakeCaches = {
     kept,
     room: Number.POSITIVE_INFINITY,
+    begun: [],
+    gate: async () => {},
     async open(name) {
       const entries = kept.get(name) ?? new Map<string, Uint8Array>()
       kept.set(name, entries)
@@ -27,6 +33,8 @@ export function fakeCaches(): FakeCaches {
           return bytes === undefined ? undefined : new Response(bytes.slice())
         },
         async put(key, response) {
+          caches.begun.push(key)
+          await caches.gate()
           const parts: Uint8Array[] = []
           let total = 0
           const reader = response.body?.getReader()

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import type { HubError } from "../../ts/errors.ts"
 import { encodeSafetensors } from "../../ts/io/safetensors.ts"
 import type { Progress, SourceOptions } from "../../ts/io/types.ts"
+import { WebCache } from "../../ts/io/web/cache.ts"
 import { openCheckpoint } from "../../ts/io/web/source.ts"
 import { type FakeCaches, fakeCaches } from "../support/fake-caches.ts"
 import { type FileServer, serveFiles, sha256 } from "../support/file-server.ts"
@@ -46,17 +47,29 @@ function damage(at: number): void {
 }
 const store = (): Map<string, Uint8Array> => caches.kept.get("statespace") as Map<string, Uint8Array>
 
-/** Loads, reads the weights to their end, and tells where they came from. */
+/** A reader of the cache waits for what is still being written; a load does not. */
+async function settled(name = "statespace"): Promise<void> {
+  const cache = await WebCache.open(name)
+  for (const folder of [url(), `${server.origin}/o/n/resolve/main`]) {
+    for (const file of ["config.json", "model.safetensors"]) await cache?.find(`${folder}/${file}`)
+  }
+}
+
+/** Loads, reads the weights to their end, and tells where they came from; then lets the cache be written. */
 async function load(options: SourceOptions = {}, source = url()): Promise<{ digest: string; from: string[] }> {
   const from = new Set<string>()
   const onProgress = (progress: Progress): void => {
     if (progress.file === "model.safetensors") from.add(progress.phase)
     options.onProgress?.(progress)
   }
-  const { files } = await openCheckpoint(source, { ...options, onProgress })
-  const parts: Uint8Array[] = []
-  for await (const piece of files[0]?.open() ?? []) parts.push(piece)
-  return { digest: sha256(Buffer.concat(parts)), from: [...from] }
+  try {
+    const { files } = await openCheckpoint(source, { ...options, onProgress })
+    const parts: Uint8Array[] = []
+    for await (const piece of files[0]?.open() ?? []) parts.push(piece)
+    return { digest: sha256(Buffer.concat(parts)), from: [...from] }
+  } finally {
+    if (options.cacheDir !== false) await settled(options.cacheDir)
+  }
 }
 const refusal = (options: SourceOptions = {}): Promise<HubError> => load(options).catch((caught: unknown) => caught) as Promise<HubError>
 
@@ -173,6 +186,7 @@ describe("a page's cache", () => {
     const { files } = await openCheckpoint(url())
     for await (const _ of files[0]?.open() ?? []) break
     await files[0]?.close()
+    await settled()
     expect(kept()).toEqual(whole.slice(0, 2))
     expect((await load()).digest).toBe(sha256(weights))
   })

@@ -5,6 +5,7 @@
  * Blocks are checked before they are handed out: what a disk has changed is never used.
  */
 import { Sha256 } from "../sha256.ts"
+import { Backlog } from "./backlog.ts"
 
 const blockBytes = 2 ** 22
 
@@ -50,67 +51,90 @@ const isEntry = (value: unknown): value is Entry => {
   return typeof tag === "string" && Array.isArray(digests) && digests.length === count && digests.every((hex) => typeof hex === "string")
 }
 
-/** Where a file is written while it arrives. None of its methods throws: a cache that fails is one file less in it. */
+/**
+ * Takes a file while it arrives, and writes it when that is in nobody's way. None of its methods throws: a cache that fails is one file less
+ * in it. Another tab may write the same file at once and replace or remove blocks below this record: they then do not have the digests it
+ * says, and the file is fetched again.
+ */
 export class CacheWriter {
   readonly #store: Store
   readonly #url: string
   readonly #tag: string
+  readonly #backlog: Backlog
+  readonly #file: string
   readonly #digests: string[] = []
   #block = new Uint8Array(blockBytes)
   #filled = 0
+  #blocks = 0
   #bytes = 0
   #failed = false
 
-  constructor(store: Store, url: string, tag: string) {
+  constructor(store: Store, url: string, tag: string, backlog: Backlog, file: string) {
     this.#store = store
     this.#url = url
     this.#tag = tag
+    this.#backlog = backlog
+    this.#file = file
+    // What was kept before is void, also the blocks of one that a closed tab never finished.
+    void backlog.add(0, () => drop(store, url))
   }
 
-  /** Copies the piece. Resolves once it is worth bringing the next one. */
+  /** Copies the piece. Resolves at once unless the backlog is full. */
   async push(piece: Uint8Array): Promise<void> {
     for (let at = 0; at < piece.length && !this.#failed; ) {
       const part = piece.subarray(at, at + blockBytes - this.#filled)
       this.#block.set(part, this.#filled)
       this.#filled += part.length
       at += part.length
-      if (this.#filled === blockBytes) await this.#keep()
+      if (this.#filled < blockBytes) continue
+      this.#keep()
+      await this.#backlog.room()
     }
   }
 
-  async #keep(): Promise<void> {
+  #keep(): void {
     const block = this.#filled === blockBytes ? this.#block : this.#block.slice(0, this.#filled)
+    const number = this.#blocks++
     this.#block = new Uint8Array(blockBytes)
     this.#filled = 0
     this.#bytes += block.length
-    try {
-      await this.#store.put(keyOf(this.#url, this.#digests.length), new Response(block))
-      this.#digests.push(await digest(block))
-    } catch {
-      await this.abort()
-    }
+    void this.#backlog.add(block.length, () =>
+      this.#unlessFailed(async () => {
+        this.#digests.push(await digest(block))
+        // From a Blob the browser takes the bytes without reading a stream in this thread.
+        await this.#store.put(keyOf(this.#url, number), new Response(new Blob([block])))
+      }),
+    )
   }
 
-  /** All bytes are there. */
-  async commit(): Promise<void> {
-    if (this.#filled > 0 && !this.#failed) await this.#keep()
+  async #unlessFailed(step: () => Promise<void>): Promise<void> {
     if (this.#failed) return
     try {
-      const entry: Entry = { tag: this.#tag, bytes: this.#bytes, digests: this.#digests }
-      await this.#store.put(keyOf(this.#url, "entry"), new Response(JSON.stringify(entry)))
+      await step()
     } catch {
-      await this.abort()
+      this.#failed = true
+      await drop(this.#store, this.#url)
     }
   }
 
-  /** Leaves nothing of the file behind. */
-  async abort(): Promise<void> {
+  /** All bytes are there; blocks and record follow. */
+  commit(): void {
+    if (this.#filled > 0 && !this.#failed) this.#keep()
+    const record = async (): Promise<void> => {
+      const entry: Entry = { tag: this.#tag, bytes: this.#bytes, digests: this.#digests }
+      await this.#store.put(keyOf(this.#url, "entry"), new Response(JSON.stringify(entry)))
+    }
+    this.#backlog.end(this.#file, () => this.#unlessFailed(record))
+  }
+
+  /** Leaves nothing of the file behind: what waits is not written, and what is written goes once the block under way is there. */
+  abort(): void {
     this.#failed = true
-    await drop(this.#store, this.#url)
+    this.#backlog.end(this.#file, () => drop(this.#store, this.#url), 0)
   }
 }
 
-/** Removes a file, also the blocks of one that a closed tab never finished. */
+/** Removes a file, as far as there is one. */
 async function drop(store: Store, url: string): Promise<void> {
   const start = keyOf(url, 0).slice(0, -1)
   try {
@@ -122,24 +146,33 @@ async function drop(store: Store, url: string): Promise<void> {
   }
 }
 
-export class WebCache {
-  readonly #store: Store
+/** Of the page: whichever load asks, there is one Cache Storage. */
+const pageBacklog = new Backlog()
 
-  private constructor(store: Store) {
+export class WebCache {
+  readonly #name: string
+  readonly #store: Store
+  readonly #backlog: Backlog
+
+  private constructor(name: string, store: Store, backlog: Backlog) {
+    this.#name = name
     this.#store = store
+    this.#backlog = backlog
   }
 
   /** Undefined where there is none: an insecure page, a private window, cookies switched off. */
-  static async open(name: string): Promise<WebCache | undefined> {
+  static async open(name: string, backlog: Backlog = pageBacklog): Promise<WebCache | undefined> {
     try {
       const stores = (globalThis as { caches?: Stores }).caches
-      return stores === undefined ? undefined : new WebCache(await stores.open(name))
+      return stores === undefined ? undefined : new WebCache(name, await stores.open(name), backlog)
     } catch {
       return undefined
     }
   }
 
-  async find(url: string): Promise<Entry | undefined> {
+  /** What is kept of a file; when this page has brought it and still writes it, once that is done. Rejects with the signal's reason alone. */
+  async find(url: string, signal?: AbortSignal): Promise<Entry | undefined> {
+    await this.#backlog.settled(this.#file(url), signal)
     try {
       const entry: unknown = await (await this.#store.match(keyOf(url, "entry")))?.json()
       return isEntry(entry) ? entry : undefined
@@ -159,13 +192,19 @@ export class WebCache {
     }
   }
 
-  /** Starts to keep a file; what was kept of it before is void. */
-  async write(url: string, tag: string): Promise<CacheWriter> {
-    await this.drop(url)
-    return new CacheWriter(this.#store, url, tag)
+  /** Starts to keep a file; what was kept of it before is void. Undefined while another load of this page is keeping it: one is enough. */
+  write(url: string, tag: string): CacheWriter | undefined {
+    const file = this.#file(url)
+    return this.#backlog.begin(file) ? new CacheWriter(this.#store, url, tag, this.#backlog, file) : undefined
   }
 
-  drop(url: string): Promise<void> {
-    return drop(this.#store, url)
+  drop(url: string): void {
+    const file = this.#file(url)
+    // Whoever is writing it has removed it first.
+    if (this.#backlog.begin(file)) this.#backlog.end(file, () => drop(this.#store, url), 0)
+  }
+
+  #file(url: string): string {
+    return `${this.#name} ${url}`
   }
 }

@@ -124,7 +124,7 @@ class Remote {
 
   async find(): Promise<CheckpointFile> {
     const { cache, pinned, options } = this.#context
-    const entry = await cache?.find(this.#key)
+    const entry = await cache?.find(this.#key, options.signal)
     if (entry !== undefined && (options.localFilesOnly === true || entry.tag === pinned?.commit)) return this.#kept(entry)
     if (options.localFilesOnly === true && isPlace(this.#url)) throw this.#offline("is not in the cache")
     let response: Response
@@ -133,7 +133,7 @@ class Remote {
     } catch (error) {
       if (!(error instanceof HubError)) throw error
       if (entry !== undefined && error.code === "HUB_UNREACHABLE") return this.#kept(entry)
-      if (error.status === 404) await cache?.drop(this.#key)
+      if (error.status === 404) cache?.drop(this.#key)
       throw error
     }
     const tag = this.#tag(response)
@@ -176,7 +176,7 @@ class Remote {
     } catch (error) {
       if (!(error instanceof Damaged)) throw error
     }
-    await cache?.drop(this.#key)
+    cache?.drop(this.#key)
     if (options.localFilesOnly === true) throw this.#offline("is damaged in the cache")
     const response = await this.#get()
     if (this.#tag(response) !== entry.tag) {
@@ -200,7 +200,7 @@ class Remote {
     const broken = (reason: string, cause?: unknown): HubError => incomplete(file, this.#url.href, reason, cause)
     const sha256 = pinned?.sha256.get(file) ?? sha256Of(response)
     const hash = sha256 === undefined ? undefined : new Sha256()
-    const writer = await cache?.write(this.#key, this.#tag(response))
+    const writer = cache?.write(this.#key, this.#tag(response))
     const pieces = bodyPieces(response)
     let loaded = 0
     let whole = false
@@ -222,10 +222,10 @@ class Remote {
       if (total !== undefined && loaded !== total) throw broken(`${loaded} of ${total} bytes`)
       if (hash !== undefined && hash.hex() !== sha256) throw broken("its content does not match its digest")
       whole = true
-      await writer?.commit()
+      writer?.commit()
     } finally {
+      if (!whole) writer?.abort()
       await pieces.return(undefined)
-      if (!whole) await writer?.abort()
     }
   }
 }
