@@ -24,6 +24,8 @@ pub mod add;
 pub mod cases;
 pub mod cast;
 pub mod conv1d_silu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod embed;
 pub mod linear;
 pub mod linear_cross_entropy;

@@ -1,5 +1,8 @@
 //! `y = a + c`.
 
+#[cfg(feature = "cuda")]
+pub mod cuda;
+
 use statespace_simd::{Isa, Kernel, Level, SharedOut};
 
 use crate::rows::{Input, Part, Rows};

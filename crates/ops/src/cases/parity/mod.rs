@@ -4,6 +4,8 @@
 mod fast;
 mod reference;
 
+pub use reference::UNWRITTEN;
+
 use statespace_simd::Level;
 
 use super::{Case, Data, Tensor, cases, nmse};
@@ -158,6 +160,11 @@ impl<'a> Operands<'a> {
     fn get(self, name: &str) -> &'a Tensor {
         self.find(name).unwrap_or_else(|| panic!("{} has no {name}", self.case.label))
     }
+}
+
+/// What the case's reference writes: outputs, then updated inputs, by name. What no valid row writes stays NaN (in integers: [`UNWRITTEN`]).
+pub fn expected(case: &Case, inputs: &[Option<Tensor>]) -> Vec<(&'static str, Vec<f64>)> {
+    reference::run(Operands { case, inputs })
 }
 
 /// A value that an op wrote: an output or an updated input.

@@ -1,0 +1,158 @@
+// What every kernel shares. Three compilers read it, each right before a kernel.cu: nvcc, NVRTC, and after emulator.h a C++ compiler, so it
+// includes nothing. 16-bit floats are bits here, and an instruction that C++ has no word for stands in a function that emulator.h has, too.
+typedef long long i64;
+typedef unsigned long long u64;
+typedef unsigned int u32;
+typedef unsigned short u16;
+
+#ifndef EMULATED
+// KERNEL(add_x1, AddParams) { … p.rows … }: the one argument is p, by value. The second form says the most threads a block has, and
+// may say how many blocks a multiprocessor is to have room for.
+#define KERNEL(name, Params) extern "C" __global__ void name(const __grid_constant__ Params p)
+#define KERNEL_BOUNDS(name, Params, ...) extern "C" __global__ void __launch_bounds__(__VA_ARGS__) name(const __grid_constant__ Params p)
+// SHARED(float, tile, [32][33]); lies at a multiple of 16. Its contents do not matter when a block begins.
+#define SHARED(type, name, ...) __shared__ __align__(16) type name __VA_ARGS__
+// The launch's dynamic shared memory, at a multiple of 16.
+#define DYNAMIC_SHARED(type, name)                               \
+  extern __shared__ __align__(16) unsigned char dynamic_bytes[]; \
+  type* const name = reinterpret_cast<type*>(dynamic_bytes)
+
+__device__ __forceinline__ float widen_f16(u16 x) {
+  float y;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x));
+  return y;
+}
+/// To nearest, ties to even.
+__device__ __forceinline__ u16 narrow_f16(float x) {
+  u16 y;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y) : "f"(x));
+  return y;
+}
+
+/// 2^x to within 2 ulp; subnormal results are 0.
+__device__ __forceinline__ float ex2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+/// Copies `bytes` (0 … 16) from global to shared memory and fills the rest of the 16 with zeros. Both addresses are multiples of 16. What was
+/// copied is there after copies_wait, and for other threads after a barrier behind that.
+__device__ __forceinline__ void copy16(void* to, const void* from, int bytes = 16) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(u32(__cvta_generic_to_shared(to))), "l"(from), "r"(bytes) : "memory");
+}
+/// Makes the copies since the last call one group.
+__device__ __forceinline__ void copies_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+/// Waits until at most PENDING of this thread's groups are under way.
+template <int PENDING>
+__device__ __forceinline__ void copies_wait() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
+}
+#endif
+
+/// Stored types, as launch.rs numbers them.
+enum Stored : u32 { F32 = 0, BF16 = 1, F16 = 2 };
+
+__device__ __forceinline__ float widen_bf16(u16 x) { return __uint_as_float(u32(x) << 16); }
+/// To nearest, ties to even; a NaN stays one.
+__device__ __forceinline__ u16 narrow_bf16(float x) {
+  const u32 bits = __float_as_uint(x);
+  if ((bits & 0x7FFFFFFF) > 0x7F800000) return u16(bits >> 16 | 0x40);
+  return u16((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+}
+
+/// W floats that are loaded and stored as one.
+template <int W>
+struct Floats {
+  float v[W];
+};
+
+/// W elements from `index` on, widened. With W = 4 their address is a multiple of what they take.
+template <int W>
+__device__ __forceinline__ Floats<W> load(const float* from, i64 index) {
+  static_assert(W == 1 || W == 4, "one or four");
+  Floats<W> to;
+  if constexpr (W == 4) {
+    const float4 x = *reinterpret_cast<const float4*>(from + index);
+    to.v[0] = x.x, to.v[1] = x.y, to.v[2] = x.z, to.v[3] = x.w;
+  } else {
+    to.v[0] = from[index];
+  }
+  return to;
+}
+template <int W>
+__device__ __forceinline__ void store(float* to, i64 index, const Floats<W>& x) {
+  if constexpr (W == 4) {
+    *reinterpret_cast<float4*>(to + index) = make_float4(x.v[0], x.v[1], x.v[2], x.v[3]);
+  } else {
+    to[index] = x.v[0];
+  }
+}
+
+/// The same of a stored type. The type is the same for all threads, so that asking for it costs next to nothing.
+template <int W>
+__device__ __forceinline__ Floats<W> load_stored(const void* from, i64 index, u32 type) {
+  if (type == F32) return load<W>(static_cast<const float*>(from), index);
+  const u16* const at = static_cast<const u16*>(from) + index;
+  u16 bits[W];
+  if constexpr (W == 4) {
+    const uint2 x = *reinterpret_cast<const uint2*>(at);
+    bits[0] = u16(x.x), bits[1] = u16(x.x >> 16), bits[2] = u16(x.y), bits[3] = u16(x.y >> 16);
+  } else {
+    bits[0] = *at;
+  }
+  Floats<W> to;
+  for (int i = 0; i < W; ++i) to.v[i] = type == BF16 ? widen_bf16(bits[i]) : widen_f16(bits[i]);
+  return to;
+}
+template <int W>
+__device__ __forceinline__ void store_stored(void* to, i64 index, u32 type, const Floats<W>& x) {
+  if (type == F32) return store<W>(static_cast<float*>(to), index, x);
+  u16* const at = static_cast<u16*>(to) + index;
+  u16 bits[W];
+  for (int i = 0; i < W; ++i) bits[i] = type == BF16 ? narrow_bf16(x.v[i]) : narrow_f16(x.v[i]);
+  if constexpr (W == 4) {
+    *reinterpret_cast<uint2*>(at) = make_uint2(u32(bits[0]) | u32(bits[1]) << 16, u32(bits[2]) | u32(bits[3]) << 16);
+  } else {
+    *at = bits[0];
+  }
+}
+
+/// Valid positions of batch row `b`.
+__device__ __forceinline__ i64 valid_length(const int* lens, i64 b, i64 l) {
+  if (!lens) return l;
+  const i64 length = lens[b];
+  return length < 0 ? 0 : length < l ? length : l;
+}
+/// Whether row b · l + t, by that number, is valid.
+__device__ __forceinline__ bool is_valid(const int* lens, i64 row, i64 l) { return !lens || row % l < lens[row / l]; }
+
+/// The sum over the lanes of a full warp, in one order, for all of them.
+__device__ __forceinline__ float warp_sum(float x) {
+  for (int step = 16; step > 0; step /= 2) x += __shfl_xor_sync(0xFFFFFFFFu, x, step);
+  return x;
+}
+__device__ __forceinline__ float warp_max(float x) {
+  for (int step = 16; step > 0; step /= 2) x = fmaxf(x, __shfl_xor_sync(0xFFFFFFFFu, x, step));
+  return x;
+}
+
+/// The sum over a one-dimensional block of full warps, in one order, for all threads. `parts` holds 32 floats; between two uses of it lies a
+/// barrier.
+__device__ __forceinline__ float block_sum(float x, float* parts) {
+  const int lane = threadIdx.x % 32, warps = blockDim.x / 32;
+  x = warp_sum(x);
+  if (warps == 1) return x;
+  if (lane == 0) parts[threadIdx.x / 32] = x;
+  __syncthreads();
+  return warp_sum(lane < warps ? parts[lane] : 0.0f);
+}
+
+/// Where an id that is not in the vocabulary is reported: by its node's number + 1, so that 0 is none. The first report stays.
+struct Fault {
+  u32 node;
+  int id;
+};
+__device__ __forceinline__ void report(Fault* fault, u32 node, int id) {
+  if (atomicCAS(&fault->node, 0u, node + 1) == 0u) fault->id = id;
+}

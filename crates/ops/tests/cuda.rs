@@ -1,0 +1,136 @@
+//! Every CUDA kernel on the emulator against its op's f64 reference, on all cases of `spec/ops.json`. `cargo test -p statespace-ops --test cuda
+//! -- scan` is that of one op. Where the emulator cannot be compiled the tests say so and pass.
+
+#[cfg(emulated)]
+mod emulator;
+
+#[cfg(emulated)]
+mod parity {
+    use statespace_ops::cases::parity::expected;
+    use statespace_ops::cases::{Case, Data, Tensor, cases_of, nmse};
+    use statespace_ops::cuda::Step;
+
+    use crate::emulator::node::{Ran, Way, run};
+
+    /// All that is demanded of an op's kernels.
+    pub fn check(op: &str) {
+        let failed: Vec<String> = cases_of(op)
+            .iter()
+            .flat_map(|case| [agrees(case), in_place(case)].map(|found| found.map_err(|found| format!("{}: {found}", case.label))))
+            .filter_map(Result::err)
+            .collect();
+        assert!(failed.is_empty(), "{failed:#?}");
+    }
+
+    /// Results are within the row's tolerance of the reference wherever operands lie, the same in any order of threads, and state of rows that
+    /// are over stays.
+    fn agrees(case: &Case) -> Result<(), String> {
+        // `sample` has more settings than cases.
+        for seed in if case.op == "sample" { 0..96 } else { 0..3 } {
+            let inputs = case.inputs(seed);
+            for way in ways() {
+                let said = |found: String| format!("seed {seed}, {way:?}: {found}");
+                let ran = run(case, &inputs, way).map_err(said)?;
+                // With nothing for it to do, cuBLASLt changes nothing.
+                if way.gemm && !ran.steps.iter().any(|step| matches!(step, Step::Gemm { .. })) {
+                    continue;
+                }
+                close(case, &inputs, &ran).map_err(said)?;
+                frozen(case, &inputs, &ran).map_err(said)?;
+                let other = run(case, &inputs, Way { descending: true, ..way }).map_err(said)?;
+                same_bits(&ran, &other).map_err(|name| said(format!("{name} depends on the order of threads")))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn ways<'a>() -> [Way<'a>; 3] {
+        let plain = Way::default();
+        [plain, Way { shifted: true, ..plain }, Way { gemm: true, ..plain }]
+    }
+
+    fn close(case: &Case, inputs: &[Option<Tensor>], ran: &Ran) -> Result<(), String> {
+        let wanted = expected(case, inputs);
+        let names = |names: Vec<&str>| names.join(", ");
+        let (wanted_names, names_got) =
+            (names(wanted.iter().map(|w| w.0).collect()), names(ran.written.iter().map(|w| &w.0[..]).collect()));
+        if wanted_names != names_got {
+            return Err(format!("wrote {names_got} instead of {wanted_names}"));
+        }
+        for ((name, got), (_, wanted)) in ran.written.iter().zip(&wanted) {
+            let error = nmse(&got.widened(), wanted);
+            let tol = if matches!(got, Data::F32(_)) { case.tol } else { 0.0 };
+            // Asked this way round, since an error that is NaN is one.
+            let within = error <= tol;
+            if !within {
+                return Err(format!("{name} is off by {error:e} > {tol:e}{}", first_off(&got.widened(), wanted)));
+            }
+        }
+        ran.fault.map_or(Ok(()), |id| Err(format!("id {id} is reported as bad")))
+    }
+
+    /// The element that is furthest off, for whoever looks for the reason.
+    fn first_off(got: &[f64], wanted: &[f64]) -> String {
+        let off = |i: &usize| (got[*i] - wanted[*i]).abs();
+        let broken = (0..got.len()).find(|&i| got[i].is_nan() != wanted[i].is_nan());
+        let worst = broken.or_else(|| (0..got.len()).filter(|i| !off(i).is_nan()).max_by(|x, y| off(x).total_cmp(&off(y))));
+        worst.map_or_else(String::new, |i| format!(": element {i} is {} instead of {}", got[i], wanted[i]))
+    }
+
+    fn frozen(case: &Case, inputs: &[Option<Tensor>], ran: &Ran) -> Result<(), String> {
+        let lens = case.lens().filter(|_| case.op != "sample").unwrap_or_default();
+        for (name, written) in &ran.written {
+            let Some(before) = inputs.iter().flatten().find(|tensor| tensor.name == *name) else { continue };
+            let (before, after) = (before.bytes(), written.bytes());
+            let row = before.len() / lens.len().max(1);
+            if let Some(b) = (0..lens.len()).find(|&b| lens[b] == 0 && before[b * row..][..row] != after[b * row..][..row]) {
+                return Err(format!("{name} of row {b} changed"));
+            }
+        }
+        Ok(())
+    }
+
+    /// An input that shares memory with an output gives the same bits.
+    fn in_place(case: &Case) -> Result<(), String> {
+        let mut inputs = case.inputs(1);
+        for tensor in inputs.iter_mut().flatten() {
+            if case.inplace.iter().any(|(input, _)| *input == tensor.name) {
+                *tensor = dense(tensor);
+            }
+        }
+        for (input, _) in case.inplace.iter().filter(|(input, _)| inputs.iter().flatten().any(|tensor| tensor.name == *input)) {
+            for way in ways() {
+                let said = |found: String| format!("{input} in place, {way:?}: {found}");
+                let apart = run(case, &inputs, way).map_err(said)?;
+                let shared = run(case, &inputs, Way { shared: Some(input), ..way }).map_err(said)?;
+                // Rows that are not valid keep what was there, which is NaN here and there.
+                same_bits(&apart, &shared).map_err(|name| said(format!("{name} differs")))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails with the first name that differs.
+    fn same_bits(x: &Ran, y: &Ran) -> Result<(), String> {
+        x.written.iter().zip(&y.written).try_for_each(|(x, y)| if x.1.bytes() == y.1.bytes() { Ok(()) } else { Err(x.0.clone()) })
+    }
+
+    fn dense(tensor: &Tensor) -> Tensor {
+        let rows = tensor.f32().chunks(tensor.ld).flat_map(|row| &row[..tensor.width()]).copied().collect();
+        Tensor { ld: tensor.width(), data: Data::F32(rows), ..tensor.clone() }
+    }
+}
+
+macro_rules! ops {
+    ($($op:ident)*) => { $(
+        #[test]
+        fn $op() {
+            #[cfg(emulated)]
+            parity::check(stringify!($op));
+            #[cfg(not(emulated))]
+            println!("skipped: {}", statespace_ops::cuda::NOT_EMULATED.unwrap_or_default());
+        }
+    )* };
+}
+
+ops! { add }
