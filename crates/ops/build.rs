@@ -26,7 +26,7 @@ fn main() {
     modules(&kernels);
     if enabled("EMULATE") {
         match emulated(&kernels) {
-            Ok(()) => println!("cargo::rustc-cfg=emulated"),
+            Ok(()) => println!("cargo::rustc-cfg=emulated\ncargo::metadata=emulated=yes"),
             Err(reason) => println!("cargo::rustc-env=STATESPACE_NOT_EMULATED={reason}"),
         }
     }
@@ -79,7 +79,10 @@ fn workspace() -> PathBuf {
 
 fn nvcc() -> Option<PathBuf> {
     let ours = workspace().join(".cuda/nvidia/cu13/bin/nvcc");
-    println!("cargo::rerun-if-changed={}", workspace().join(".cuda/nvidia").display());
+    // A file that is not there counts as changed every time; who installs it touches this script.
+    if ours.exists() {
+        println!("cargo::rerun-if-changed={}", ours.display());
+    }
     let given = env::var_os("STATESPACE_NVCC").map(PathBuf::from);
     let starts = |nvcc: &PathBuf| Command::new(nvcc).arg("--version").output().is_ok_and(|output| output.status.success());
     given.into_iter().chain([ours, "nvcc".into(), "/usr/local/cuda/bin/nvcc".into()]).find(starts)
