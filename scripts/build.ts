@@ -1,7 +1,7 @@
 /** `npm run build`: brings up to date what is not: declarations from `spec/`, the native module, `wasm/` where its tools are, `dist/`. */
 import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync, statSync } from "node:fs"
 import { join } from "node:path"
-import { buildWasm } from "./build-wasm.ts"
+import { buildWasm, shipped } from "./build-wasm.ts"
 import { bin, locked, newest, platformName, Refusal, root, run, rustMissing, script, targetDir, tsx, work } from "./setup.ts"
 
 const library = { linux: "libstatespace_node.so", darwin: "libstatespace_node.dylib", win32: "statespace_node.dll" }
@@ -58,7 +58,7 @@ export function build(): void {
   buildDeclarations()
   buildNative("release", nativeFile)
   // Its tools take minutes to compile, which is for `npm run build:wasm` and `npm test` to do.
-  if (wasmTools()) buildWasm(["engine", "engine-threads"])
+  if (wasmTools()) buildWasm(shipped)
   buildTypeScript()
 }
 

@@ -7,7 +7,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, write
 import { join, resolve } from "node:path"
 import { build as bundle } from "esbuild"
 import { buildDeclarations, buildNative, buildTypeScript } from "./build.ts"
-import { buildWasm, wasmMissing } from "./build-wasm.ts"
+import { buildWasm, shipped, wasmMissing } from "./build-wasm.ts"
 import { platformName, Refusal, root, script, work } from "./setup.ts"
 
 const licenses = ["LICENSE", "LICENSE-MIT", "LICENSE-APACHE"]
@@ -87,7 +87,7 @@ await script(async () => {
   buildDeclarations()
   const missing = wasmMissing()
   if (missing) process.stderr.write(`Packed without WebAssembly, so not for a release. ${missing}\n`)
-  else buildWasm(["engine", "engine-threads"])
+  else buildWasm(shipped)
   buildTypeScript()
   const tarballs = { main: pack(await stageMain()), platform: pack(stagePlatform()) }
   process.stdout.write(`${JSON.stringify(tarballs)}\n`)

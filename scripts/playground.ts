@@ -7,7 +7,7 @@ import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { serve } from "../test/browser/server.ts"
 import { buildDeclarations, buildTypeScript } from "./build.ts"
-import { buildWasm, wasmMissing } from "./build-wasm.ts"
+import { buildWasm, shipped, wasmMissing } from "./build-wasm.ts"
 import { Refusal, root, script } from "./setup.ts"
 
 /** What a page of the playground asks for, and nothing else of this folder. */
@@ -21,7 +21,7 @@ function build(): void {
     process.stderr.write("Building the WebAssembly module once; this takes a few minutes.\n")
     const missing = wasmMissing()
     if (missing) throw new Refusal(missing)
-    buildWasm(["engine", "engine-threads"])
+    buildWasm(shipped)
   }
   buildDeclarations()
   buildTypeScript()

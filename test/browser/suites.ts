@@ -75,22 +75,28 @@ function asError({ errors }: Pick<PageResult, "errors">): Error {
   return error
 }
 
+export interface PageKind {
+  isolated?: boolean
+  /** With the module for engines that lack relaxed instructions, which this one does not. */
+  plain?: boolean
+}
+
 /**
  * Declares the tests of `file` as they are in a page, which starts running them with the first that is asked for.
  */
-export async function describeInPage(browser: Browser, file: string, isolated: boolean): Promise<void> {
+export async function describeInPage(browser: Browser, file: string, { isolated = false, plain = false }: PageKind): Promise<void> {
   const server = await serve({ isolated, folders: { "/": root, "/suites/": out } })
   server.files.set("/suites.html", page)
   const results = new Map<string, (result: PageResult) => void>()
   const { page: tab, errors, complaints } = await openPage(browser, "about:blank")
   await tab.exposeFunction("report", (result: PageResult) => results.get(result.id)?.(result))
-  await tab.goto(`${server.origin}/suites.html`)
+  await tab.goto(`${server.origin}/suites.html${plain ? "?plain" : ""}`)
   await tab.waitForFunction("globalThis.collect", undefined, { timeout: 20_000 })
   const found = await tab.evaluate<{ tests: PageTest[]; errors: PageResult["errors"] }>(`collect(${JSON.stringify(file)})`)
 
   let running: Promise<PageResult["errors"]> | undefined
   const waiting = new Map(found.tests.map(({ id }) => [id, new Promise<PageResult>((resolve) => results.set(id, resolve))]))
-  describe(`${file}, ${isolated ? "isolated" : "not isolated"}`, () => {
+  describe(`${file}, ${isolated ? "isolated" : "not isolated"}${plain ? ", plain" : ""}`, () => {
     test("is collected without an error", async () => {
       // Which file of an import was missing or broken only the console says.
       const more = complaints.map((message) => ({ name: "Console", message, stack: "" }))

@@ -175,7 +175,7 @@ test("publint finds nothing", () => {
 
 test("arethetypeswrong finds nothing", () => {
   // The modules are bytes, which no import of TypeScript's resolves.
-  const bytes = ["--exclude-entrypoints", "engine.wasm", "engine-threads.wasm"]
+  const bytes = ["--exclude-entrypoints", ...["", "-threads", "-relaxed", "-relaxed-threads"].map((build) => `engine${build}.wasm`)]
   const plain = ["--profile", "esm-only", "--no-color", "--no-emoji"]
   expect(succeed(bin("attw"), [tarballs.main, ...plain, ...bytes], root)).toMatch(/"statespace" +│ OK \(ESM\) +│ OK/)
 })

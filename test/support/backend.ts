@@ -5,7 +5,7 @@
 import type { Backend } from "../../ts/backend/interface.ts"
 import { loadNative } from "../../ts/backend/native.ts"
 import { assets } from "../../ts/backend/wasm/assets.ts"
-import { loadWasm } from "../../ts/backend/wasm/index.ts"
+import { loadWasm, relaxedSimd } from "../../ts/backend/wasm/index.ts"
 import { BackendUnavailableError } from "../../ts/errors.ts"
 import { selectiveScan as scan } from "../../ts/ops.ts"
 import type { SelectiveScanInput, SelectiveScanResult } from "../../ts/run/scan.ts"
@@ -23,6 +23,8 @@ export const tested: Tested = (process.env.STATESPACE_TEST_BACKEND || "native") 
 /** Options with which `load` and `selectiveScan` take it. */
 export const way: { backend: "native" | "wasm"; threads?: number; worker?: false } = ways[tested]
 export const isNative: boolean = way.backend === "native"
+/** Whether it is the module with relaxed instructions. */
+export const relaxed: boolean = !isNative && relaxedSimd()
 
 async function open(): Promise<Backend> {
   const { backend, ...options } = way

@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url"
 import { describe, expect, it, test, vi } from "vitest"
 import type { Backend, FileStream, WeightsSource } from "../../ts/backend/interface.ts"
 import { nullBackend } from "../../ts/backend/null.ts"
+import { relaxedSimd } from "../../ts/backend/wasm/module.ts"
 import { BackendUnavailableError, MemoryLimitError, PlanError } from "../../ts/errors.ts"
 import { readCheckpoint } from "../../ts/io/file.ts"
 import { decodeSafetensors } from "../../ts/io/safetensors.ts"
@@ -108,7 +109,8 @@ describe("a browser", () => {
       note: expect.stringMatching(/^single-threaded: .*not cross-origin isolated/),
     })
     vi.stubGlobal("crossOriginIsolated", true)
-    expect(status("wasm")).toEqual({ name: "wasm", available: true, cores: 4, note: "4 threads" })
+    const isas = relaxedSimd() ? ["relaxed-simd", "simd128"] : ["simd128"]
+    expect(status("wasm")).toEqual({ name: "wasm", available: true, isas, cores: 4, note: "4 threads" })
     expect(page.memory()).toBe(2 ** 32)
     vi.unstubAllGlobals()
     await expect(page.backend("native", {})).rejects.toMatchObject({ backend: "native" })

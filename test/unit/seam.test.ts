@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import type { Engine, EngineOptions, TensorSource } from "../../ts/backend/interface.ts"
 import { opset } from "../../ts/plan/lower.ts"
-import { isNative } from "../support/backend.ts"
+import { isNative, relaxed } from "../support/backend.ts"
 import { accumulate, backend, bytes, floats, ints, lookUp, needsBackend, softplus, softplusTwice } from "./seam-kit.ts"
 
 needsBackend()
@@ -38,7 +38,7 @@ test("findings of the validator", () => {
 })
 
 // A module with vectors goes without scalar code, which it would never run.
-const slowest = isNative ? "scalar" : "simd128"
+const slowest = isNative ? "scalar" : relaxed ? "relaxed-simd" : "simd128"
 const modes: EngineOptions[] = [
   { executor: "reference" },
   { isa: slowest },

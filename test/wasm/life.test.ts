@@ -38,7 +38,7 @@ describe("a crash", () => {
   })
 
   test("a trap in the module is one too, and another instance is not touched by it", async () => {
-    const artefact = await compile(assets.wasm(false))
+    const artefact = await compile(assets.wasm(false, false))
     const [shell, other] = [await instantiate(artefact), new Direct(await instantiate(artefact), { threads: 1 })]
     const engine = new Direct(shell, { threads: 1 })
     // What no call can do: everything that the module remembers is gone.

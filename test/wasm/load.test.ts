@@ -5,6 +5,7 @@ import { Worker } from "node:worker_threads"
 import { afterEach, describe, expect, test, vi } from "vitest"
 import { assets } from "../../ts/backend/wasm/assets.ts"
 import { loadWasm, type WasmOptions } from "../../ts/backend/wasm/index.ts"
+import { relaxedSimd } from "../../ts/backend/wasm/module.ts"
 import { BackendUnavailableError, PlanError } from "../../ts/errors.ts"
 import { opset } from "../../ts/plan/lower.ts"
 import { accumulate, bytes, floats, softplus, softplusTwice } from "../unit/seam-kit.ts"
@@ -38,7 +39,7 @@ async function refusal(options: WasmOptions): Promise<BackendUnavailableError> {
 }
 
 describe("the module", () => {
-  const url = assets.wasm(false)
+  const url = assets.wasm(false, false)
   const read = (): Uint8Array<ArrayBuffer> => new Uint8Array(readFileSync(url))
   const typed = (type: string): Response => new Response(read(), { headers: { "content-type": type } })
   test.each<[string, () => object | string | Promise<object>]>([
@@ -52,7 +53,7 @@ describe("the module", () => {
     ["a Response of another type", () => typed("application/octet-stream")],
     ["the promise of a Response", async () => typed("application/wasm")],
     ["a module", () => WebAssembly.compile(read())],
-    ["the module with threads", () => assets.wasm(true)],
+    ["the module with threads", () => assets.wasm(true, false)],
   ])("from %s", async (_what, make) => {
     await computes({ wasm: await make(), threads: 2 })
   })
@@ -69,6 +70,19 @@ describe("the module", () => {
     vi.spyOn(WebAssembly, "validate").mockReturnValue(false)
     expect((await refusal({ wasm: read() })).message).toMatch(/SIMD/)
   })
+
+  test.each([true, false])(
+    "of relaxed instructions, with threads: %s, where this engine has them, and an error where not",
+    async (threads) => {
+      const given = assets.wasm(threads, true)
+      if (relaxedSimd()) await computes({ wasm: given, threads: 2 })
+      else
+        expect(await refusal({ wasm: given })).toMatchObject({
+          message: expect.stringContaining(given.href),
+          fix: expect.stringContaining("engine.wasm"),
+        })
+    },
+  )
 
   test("of another op table is refused with both hashes", async () => {
     const stale = read()

@@ -1,5 +1,6 @@
-/** Instruction sets and ops inside the WebAssembly module: what `cargo test` runs natively. */
-import { expect, test } from "vitest"
+/** Instruction sets and ops inside each WebAssembly module that this engine takes: what `cargo test` runs natively. */
+import { describe, expect, test } from "vitest"
+import { relaxedSimd } from "../../ts/backend/wasm/module.ts"
 import { readBytes, readText } from "../support/files.ts"
 
 interface Shell {
@@ -13,7 +14,7 @@ interface Glue {
 }
 
 /** The glue is a module of its own that imports nothing, so that Node and a page take it in the same way. */
-async function open(): Promise<Shell | undefined> {
+async function open(module: string): Promise<Shell | undefined> {
   let glue: string
   try {
     glue = readText("wasm/test.js")
@@ -21,15 +22,16 @@ async function open(): Promise<Shell | undefined> {
     return
   }
   const { instantiate }: Glue = await import(/* @vite-ignore */ `data:text/javascript,${encodeURIComponent(glue)}`)
-  return instantiate({ module: readBytes("wasm/test.wasm") })
+  return instantiate({ module: readBytes(`wasm/${module}.wasm`) })
 }
 
-const shell = await open()
-if (!shell) test("instruction sets and ops", (context) => context.skip("wasm/test.wasm is not built"))
-else {
+const modules = ["test", ...(relaxedSimd() ? ["test-relaxed"] : [])]
+const shells = await Promise.all(modules.map(open))
+describe.each(modules.map((name, at) => [name, shells[at]] as const))("%s.wasm", (module, shell) => {
+  if (!shell) return test("instruction sets and ops", (context) => context.skip(`wasm/${module}.wasm is not built`))
   const names: string[] = JSON.parse(shell.parityCases())
   test("there are checks", () => expect(names.length).toBeGreaterThan(100))
   for (const [index, name] of names.entries()) {
     test(name, () => expect(JSON.parse(shell.parityRun(index))).toEqual({ name, passed: true, detail: "" }))
   }
-}
+})

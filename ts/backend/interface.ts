@@ -35,7 +35,7 @@ export interface EngineOptions {
   /** "cpu" (default) or "reference" (fp64, slow on purpose). */
   executor?: "cpu" | "reference"
   threads?: number
-  /** Force an instruction set: "avx512bf16" | "avx512" | "avx2" | "neon" | "simd128" | "scalar". */
+  /** Force an instruction set: "avx512bf16" | "avx512" | "avx2" | "neon" | "relaxed-simd" | "simd128" | "scalar". */
   isa?: string
   /** "flat": no two buffers share bytes (hunting mode). */
   memory?: "planned" | "flat"

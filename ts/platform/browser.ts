@@ -1,6 +1,6 @@
 /** A browser: WebAssembly, addresses and files that the page was given. Touches nothing of the page before it is used. */
 import type { WasmAssets } from "../backend/wasm/assets.ts"
-import { defaultThreads, loadWasm, sharingMissing, wasmMissing } from "../backend/wasm/index.ts"
+import { defaultThreads, instructionSets, loadWasm, sharingMissing, wasmMissing } from "../backend/wasm/index.ts"
 import { BackendUnavailableError } from "../errors.ts"
 import { findPlace, openCheckpoint } from "../io/web/source.ts"
 import { cudaMissing } from "./cuda.ts"
@@ -18,7 +18,7 @@ function wasmStatus(): BackendStatus {
   if (missing !== undefined) return { name: "wasm", available: false, reason: `The wasm backend is not available: ${missing}.` }
   const alone = sharingMissing()
   const note = alone === undefined ? `${defaultThreads()} threads` : `single-threaded: ${alone}; serve it with both headers`
-  return { name: "wasm", available: true, cores: alone === undefined ? defaultThreads() : 1, note }
+  return { name: "wasm", available: true, isas: instructionSets(), cores: alone === undefined ? defaultThreads() : 1, note }
 }
 
 /** `assets` say where the parts of the wasm backend lie; without them the caller of `load` must. */

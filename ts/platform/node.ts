@@ -3,7 +3,7 @@ import { existsSync } from "node:fs"
 import { totalmem } from "node:os"
 import { loadNative } from "../backend/native.ts"
 import { assets } from "../backend/wasm/assets.ts"
-import { defaultThreads, loadWasm, wasmMissing } from "../backend/wasm/index.ts"
+import { defaultThreads, instructionSets, loadWasm, relaxedSimd, wasmMissing } from "../backend/wasm/index.ts"
 import { StatespaceError } from "../errors.ts"
 import { findPlace, openCheckpoint } from "../io/source.ts"
 import { cudaMissing } from "./cuda.ts"
@@ -11,9 +11,11 @@ import type { BackendStatus, Platform } from "./types.ts"
 
 function wasmStatus(): BackendStatus {
   const threads = defaultThreads()
-  const missing = wasmMissing() ?? (existsSync(assets.wasm(threads > 1)) ? undefined : "this installation has no module for it")
+  const there = existsSync(assets.wasm(threads > 1, relaxedSimd()))
+  const missing = wasmMissing() ?? (there ? undefined : "this installation has no module for it")
   if (missing !== undefined) return { name: "wasm", available: false, reason: `The wasm backend is not available: ${missing}.` }
-  return { name: "wasm", available: true, cores: threads, note: threads > 1 ? `${threads} threads` : "single-threaded" }
+  const note = threads > 1 ? `${threads} threads` : "single-threaded"
+  return { name: "wasm", available: true, isas: instructionSets(), cores: threads, note }
 }
 
 function nativeStatus(): BackendStatus {

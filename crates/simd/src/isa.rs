@@ -13,7 +13,7 @@ pub const MAX_TILE_ROWS: usize = 12;
 /// All methods are `#[inline(always)]`; see [`Kernel`](crate::Kernel) for what that asks of callers. Lane i of a vector is element i of
 /// the slice it was loaded from. The unsafe half takes pointers of any alignment; the safe half checks lengths and calls it.
 pub trait Isa: Copy + Send + Sync + core::fmt::Debug + sealed::Sealed + 'static {
-    /// `scalar`, `avx2`, `avx512`, `avx512bf16`, `neon`, `simd128`, `relaxed`.
+    /// `scalar`, `avx2`, `avx512`, `avx512bf16`, `neon`, `simd128`, `relaxed-simd`.
     const NAME: &'static str;
     /// f32 lanes of a vector: 4, 8 or 16.
     const LANES: usize;

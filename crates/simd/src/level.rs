@@ -68,7 +68,7 @@ impl Level {
         Self::available().pop().expect("one at least is always available")
     }
 
-    /// `scalar`, `avx2`, `avx512`, `avx512bf16`, `neon`, `simd128` or `relaxed`.
+    /// `scalar`, `avx2`, `avx512`, `avx512bf16`, `neon`, `simd128` or `relaxed-simd`.
     pub fn name(self) -> &'static str {
         struct Name;
         impl Kernel for Name {

@@ -43,7 +43,7 @@ impl Wasm128 {
 impl Sealed for Wasm128 {}
 
 impl Isa for Wasm128 {
-    const NAME: &'static str = if cfg!(target_feature = "relaxed-simd") { "relaxed" } else { "simd128" };
+    const NAME: &'static str = if cfg!(target_feature = "relaxed-simd") { "relaxed-simd" } else { "simd128" };
     const LANES: usize = 4;
     // Engines on x86-64 have 15 registers to give, and put all loads of a loop before its arithmetic: eight sums, two vectors of the panel, four
     // elements of x and a product.

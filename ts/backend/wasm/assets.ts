@@ -5,15 +5,19 @@
 
 /** The parts that a caller need not name. */
 export interface WasmAssets {
-  /** The module, with or without threads. */
-  wasm(threads: boolean): URL
+  /** The module: with or without threads, with relaxed instructions or without. */
+  wasm(threads: boolean, relaxed: boolean): URL
   /** The script of the Workers. */
   worker(): URL
 }
 
 export const assets: WasmAssets = {
-  wasm: (threads) =>
-    threads ? new URL("../../../wasm/engine-threads.wasm", import.meta.url) : new URL("../../../wasm/engine.wasm", import.meta.url),
+  wasm(threads, relaxed) {
+    if (threads && relaxed) return new URL("../../../wasm/engine-relaxed-threads.wasm", import.meta.url)
+    if (threads) return new URL("../../../wasm/engine-threads.wasm", import.meta.url)
+    if (relaxed) return new URL("../../../wasm/engine-relaxed.wasm", import.meta.url)
+    return new URL("../../../wasm/engine.wasm", import.meta.url)
+  },
   worker() {
     const url = new URL("../../worker.js", import.meta.url)
     // Run from its sources the package starts the Worker that was built: Node 20 starts no TypeScript. Otherwise the address stays as the

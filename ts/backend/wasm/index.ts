@@ -4,13 +4,13 @@ import { opset } from "../../plan/lower.ts"
 import type { Backend, BackendInfo, EngineOptions } from "../interface.ts"
 import type { WasmAssets } from "./assets.ts"
 import { Direct } from "./direct.ts"
-import { compile, defaultThreads, sharingMissing, unavailable, wasmFix } from "./module.ts"
+import { compile, defaultThreads, relaxedSimd, sharingMissing, unavailable, wasmFix } from "./module.ts"
 import { startWorker, workerFix } from "./ports.ts"
 import { openRemote } from "./remote.ts"
 import { type Artefact, instantiate, type Shell } from "./shell.ts"
 
 export type { WasmAssets } from "./assets.ts"
-export { defaultThreads, sharingMissing, wasmMissing } from "./module.ts"
+export { defaultThreads, instructionSets, relaxedSimd, sharingMissing, wasmMissing } from "./module.ts"
 
 export interface WasmOptions {
   /** The module: its URL or path, a Response, its bytes, or a WebAssembly.Module. */
@@ -59,7 +59,7 @@ function inspectOnce(source: string | URL | object): Promise<Inspected> {
  */
 export async function loadWasm(options: WasmOptions = {}, assets?: WasmAssets): Promise<Backend> {
   const most = options.worker === false || sharingMissing() ? 1 : (options.threads ?? defaultThreads())
-  const source = options.wasm ?? assets?.wasm(most > 1)
+  const source = options.wasm ?? assets?.wasm(most > 1, relaxedSimd())
   const worker = options.worker ?? assets?.worker()
   if (source === undefined) throw unavailable("it was not said where its module lies", wasmFix)
   if (worker === undefined) throw unavailable("it was not said where its Worker lies", workerFix)

@@ -12,11 +12,15 @@ declare const WebAssembly: {
   compileStreaming?(response: Response): Promise<object>
 }
 
-/** (func (result v128) (i32x4.splat (i32.const 0))) */
-const simdProbe = Uint8Array.of(
-  ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 5, 1, 0x60, 0, 1, 0x7b, 3, 2, 1, 0],
-  ...[10, 8, 1, 6, 0, 0x41, 0, 0xfd, 0x11, 0x0b],
-)
+/** A module of one function that returns a vector; `body` declares its variables and computes. */
+function probe(...body: number[]): Uint8Array {
+  const head = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 5, 1, 0x60, 0, 1, 0x7b, 3, 2, 1, 0]
+  return Uint8Array.of(...head, ...[10, body.length + 2, 1, body.length], ...body)
+}
+/** (i32x4.splat (i32.const 0)) */
+const simdProbe = probe(0, ...[0x41, 0], ...[0xfd, 0x11], 0x0b)
+/** (local v128) (f32x4.relaxed_madd (local.get 0) (local.get 0) (local.get 0)) */
+const relaxedProbe = probe(1, 1, 0x7b, ...[0x20, 0], ...[0x20, 0], ...[0x20, 0], ...[0xfd, 0x85, 0x02], 0x0b)
 
 export const wasmFix = "Give the option `wasm` the URL, the Response, the bytes or the WebAssembly.Module of this version's engine.wasm."
 
@@ -38,6 +42,16 @@ export function builtin<T>(name: string): T | undefined {
 export function wasmMissing(): string | undefined {
   if (typeof WebAssembly !== "object") return "this environment has no WebAssembly"
   return WebAssembly.validate(simdProbe) ? undefined : "this environment's WebAssembly has no SIMD instructions"
+}
+
+/** Whether it takes the module whose vectors multiply and add in one instruction. */
+export function relaxedSimd(): boolean {
+  return typeof WebAssembly === "object" && WebAssembly.validate(relaxedProbe)
+}
+
+/** Instruction sets of the modules that this environment takes, best first. */
+export function instructionSets(): string[] {
+  return relaxedSimd() ? ["relaxed-simd", "simd128"] : ["simd128"]
 }
 
 /** Why Workers cannot share memory here, or undefined. */

@@ -38,7 +38,7 @@ export interface Shell {
   memory: object
 }
 
-/** A compiled module and which of the two builds it is. */
+/** A compiled module and which glue it needs, which is the same with relaxed instructions and without. */
 export interface Artefact {
   module: object
   /** Its memory is shared, and the engine may have helper threads. */
