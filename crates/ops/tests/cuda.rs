@@ -133,4 +133,4 @@ macro_rules! ops {
     )* };
 }
 
-ops! { add }
+ops! { add linear linear_cross_entropy }

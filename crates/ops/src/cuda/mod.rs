@@ -46,15 +46,19 @@ include!(concat!(env!("OUT_DIR"), "/modules.rs"));
 pub fn launches(attrs: &Attrs, call: &Call) -> Vec<Step> {
     match attrs {
         Attrs::Add => crate::add::cuda::launches(call),
+        Attrs::Linear(attrs) => crate::linear::cuda::launches(call, attrs),
+        Attrs::LinearCrossEntropy(attrs) => crate::linear_cross_entropy::cuda::launches(call, attrs),
         _ => Vec::new(),
     }
 }
 
 /// Bytes of scratch that a node needs, at a multiple of 256. Asked before memory is allocated: the operands' addresses may be any that are
 /// as aligned as they will be, and 0 where one is absent.
-pub fn scratch_bytes(attrs: &Attrs, _call: &Call) -> u64 {
+pub fn scratch_bytes(attrs: &Attrs, call: &Call) -> u64 {
     match attrs {
         Attrs::Embed | Attrs::Rmsnorm(_) | Attrs::Add | Attrs::Cast(_) | Attrs::Transpose | Attrs::Softplus | Attrs::SumRows => 0,
+        Attrs::Linear(attrs) => crate::linear::cuda::scratch_bytes(call, attrs),
+        Attrs::LinearCrossEntropy(attrs) => crate::linear_cross_entropy::cuda::scratch_bytes(call, attrs),
         _ => 0,
     }
 }

@@ -11,6 +11,8 @@
 //! instruction, each product added with a rounding of its own, subnormal factors and sums taken as zero. Elsewhere, and with an f16 W, which is
 //! not rounded, the factors are multiplied as f32.
 
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub(crate) mod few;
 pub(crate) mod many;
 

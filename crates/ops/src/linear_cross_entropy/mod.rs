@@ -6,6 +6,8 @@
 //! normalizer calculation for softmax", arXiv 1805.02867). A target outside the vocabulary gives NaN: the host checks targets before a run,
 //! and a mistake there must be seen.
 
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod online;
 #[cfg(test)]
 mod tests;
