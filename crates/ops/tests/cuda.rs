@@ -12,11 +12,17 @@ mod parity {
 
     use crate::emulator::node::{Ran, Way, run};
 
-    /// All that is demanded of an op's kernels.
+    /// All that is demanded of an op's kernels, on the table's cases.
     pub fn check(op: &str) {
-        let failed: Vec<String> = cases_of(op)
+        // `sample` has more settings than cases.
+        check_cases(&cases_of(op), if op == "sample" { 24 } else { 3 });
+    }
+
+    /// The same on cases with operands of so many seeds each.
+    pub fn check_cases(cases: &[Case], seeds: u64) {
+        let failed: Vec<String> = cases
             .iter()
-            .flat_map(|case| [agrees(case), in_place(case)].map(|found| found.map_err(|found| format!("{}: {found}", case.label))))
+            .flat_map(|case| [agrees(case, seeds), in_place(case)].map(|found| found.map_err(|found| format!("{}: {found}", case.label))))
             .filter_map(Result::err)
             .collect();
         assert!(failed.is_empty(), "{failed:#?}");
@@ -24,9 +30,8 @@ mod parity {
 
     /// Results are within the row's tolerance of the reference wherever operands lie, the same in any order of threads, and state of rows that
     /// are over stays.
-    fn agrees(case: &Case) -> Result<(), String> {
-        // `sample` has more settings than cases.
-        for seed in if case.op == "sample" { 0..96 } else { 0..3 } {
+    fn agrees(case: &Case, seeds: u64) -> Result<(), String> {
+        for seed in 0..seeds {
             let inputs = case.inputs(seed);
             for way in ways() {
                 let said = |found: String| format!("seed {seed}, {way:?}: {found}");
@@ -133,4 +138,30 @@ macro_rules! ops {
     )* };
 }
 
-ops! { add linear linear_cross_entropy }
+macro_rules! own_cases {
+    ($($name:ident)*) => { $(
+        #[test]
+        fn $name() {
+            #[cfg(emulated)]
+            emulator::cases::$name();
+            #[cfg(not(emulated))]
+            println!("skipped: {}", statespace_ops::cuda::NOT_EMULATED.unwrap_or_default());
+        }
+    )* };
+}
+
+ops! {
+    add
+    conv1d_silu
+    scan
+    sample
+    linear
+    linear_cross_entropy
+}
+
+own_cases! {
+    scan_chunks_and_states
+    conv1d_silu_tiles
+    sample_large
+    sample_ties
+}

@@ -74,6 +74,17 @@ pub fn cases_of(op: &str) -> Vec<Case> {
     found
 }
 
+/// A case that the table does not have, in its form (`dims`, `lens`, `attrs`, …), of the row's first stored dtype.
+///
+/// # Panics
+/// When the table has no such row.
+pub fn own_case(op: &str, spec: &Value) -> Case {
+    let table: Value = serde_json::from_str(TABLE).expect("spec/ops.json is JSON");
+    let row = list(&table["ops"]).iter().find(|row| row["name"] == op).unwrap_or_else(|| panic!("no op {op}"));
+    let (dtype, tol) = row["tol"].as_object().and_then(|tol| tol.iter().next()).expect("tol");
+    Case { label: format!("{op} {spec}"), ..Case::new(row, 0, spec, dtype, tol.as_f64().expect("tol")) }
+}
+
 impl Case {
     fn new(row: &Value, number: usize, spec: &Value, dtype: &str, tol: f64) -> Self {
         let op = text(&row["name"]);

@@ -3,6 +3,9 @@
 //! `weight[w−1]` multiplies the current sample. Samples before the first come from `state`, the last w−1 inputs, oldest first; it is left as
 //! the last w−1 inputs at `lens`, so that a sequence may be cut anywhere.
 
+#[cfg(feature = "cuda")]
+pub mod cuda;
+
 use std::ops::Range;
 
 use statespace_simd::{Isa, Kernel, Level, SharedOut, math as vector};

@@ -48,6 +48,9 @@ pub fn launches(attrs: &Attrs, call: &Call) -> Vec<Step> {
         Attrs::Add => crate::add::cuda::launches(call),
         Attrs::Linear(attrs) => crate::linear::cuda::launches(call, attrs),
         Attrs::LinearCrossEntropy(attrs) => crate::linear_cross_entropy::cuda::launches(call, attrs),
+        Attrs::Conv1dSilu => crate::conv1d_silu::cuda::launches(call),
+        Attrs::Scan(attrs) => crate::scan::cuda::launches(call, attrs),
+        Attrs::Sample(attrs) => crate::sample::cuda::launches(call, attrs),
         _ => Vec::new(),
     }
 }
@@ -59,6 +62,8 @@ pub fn scratch_bytes(attrs: &Attrs, call: &Call) -> u64 {
         Attrs::Embed | Attrs::Rmsnorm(_) | Attrs::Add | Attrs::Cast(_) | Attrs::Transpose | Attrs::Softplus | Attrs::SumRows => 0,
         Attrs::Linear(attrs) => crate::linear::cuda::scratch_bytes(call, attrs),
         Attrs::LinearCrossEntropy(attrs) => crate::linear_cross_entropy::cuda::scratch_bytes(call, attrs),
+        Attrs::Scan(attrs) => crate::scan::cuda::scratch_bytes(call, attrs),
+        Attrs::Conv1dSilu | Attrs::Sample(_) => 0,
         _ => 0,
     }
 }

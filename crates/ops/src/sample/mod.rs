@@ -12,6 +12,8 @@
 //! The kernel chooses by the same f64 arithmetic as the reference, so that both choose the same id; it only avoids sorting what it can.
 
 mod choose;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod reference;
 mod settings;
 

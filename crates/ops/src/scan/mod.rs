@@ -10,6 +10,8 @@
 //! A is discretized exactly, B by Euler's rule, as in the released models. B and C are shared by the `e / groups` channels of a group:
 //! channel c reads columns `c / (e/groups) · n ..` of their rows. Channels are innermost everywhere.
 
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod exp2;
 mod reference;
 mod step;

@@ -1,5 +1,6 @@
 //! Launches on the emulator of CUDA, in the memory of this process.
 
+pub mod cases;
 pub mod memory;
 pub mod node;
 

@@ -1,0 +1,432 @@
+// The next token of each row: a block a row. See mod.rs for the order of the steps and choose.rs for the same on a CPU.
+//
+// Scores are f64, made anew from the logits wherever they are asked for, by the CPU's operations: both choose the same id unless a
+// cumulative sum is a tie but for rounding. Division by the temperature does not change the order of scores, nor makes two of them equal, so
+// that ranks are those of the scores before it.
+//
+// What top-k and top-p leave is all that is not below a cut, a score and an id. The few highest scores, found by a histogram, are sorted; where
+// the cut is not among them, it is found bit by bit, each bit by one sum over the row.
+
+namespace {
+
+/// The most threads of a block; there are a power of two of them, full warps.
+constexpr int THREADS = 1024, WARPS = THREADS / 32;
+constexpr u32 ALL = 0xFFFFFFFFu;
+/// The highest scores that are sorted, and bins that say which those are: 32 a unit of score.
+constexpr int SORTED = 2048, BINS = 2048;
+constexpr float BINS_PER_UNIT = 32.0f;
+/// In place of an id: a row with a non-finite logit, a frozen row.
+constexpr int BAD = -1, FROZEN = -2;
+static_assert(BINS % THREADS == 0 && SORTED == BINS && WARPS <= 32, "threads have equal shares, lanes one warp each at most");
+
+struct SampleParams {
+  const float* logits;
+  int *tokens, *lens;
+  u32* rng;
+  const float* sampler;
+  const int* eos;
+  unsigned char* seen;
+  int* token;
+  float* logprob;
+  const u32* step;
+  i64 b, v, vocab, steps, eos_count;
+};
+
+// Ways to join values; `rest` stands for what is not there.
+struct Sum {
+  template <typename T>
+  __device__ __forceinline__ T operator()(T x, T y) const { return x + y; }
+  template <typename T>
+  __device__ __forceinline__ T rest(T) const { return 0; }
+};
+struct Largest {
+  template <typename T>
+  __device__ __forceinline__ T operator()(T x, T y) const { return x < y ? y : x; }
+  template <typename T>
+  __device__ __forceinline__ T rest(T some) const { return some; }
+};
+struct Smallest {
+  template <typename T>
+  __device__ __forceinline__ T operator()(T x, T y) const { return y < x ? y : x; }
+  template <typename T>
+  __device__ __forceinline__ T rest(T some) const { return some; }
+};
+
+template <typename T, typename Join>
+__device__ __forceinline__ T over_warp(T x, Join join) {
+  for (int step = 16; step > 0; step /= 2) x = join(x, __shfl_xor_sync(ALL, x, step));
+  return x;
+}
+/// For all threads, joined in one order.
+template <typename T, typename Join>
+__device__ T over_block(T x, Join join) {
+  SHARED(T, parts, [WARPS]);
+  const int lane = threadIdx.x % 32, warps = blockDim.x / 32;
+  x = over_warp(x, join);
+  __syncthreads();
+  if (lane == 0) parts[threadIdx.x / 32] = x;
+  __syncthreads();
+  return over_warp(lane < warps ? parts[lane] : join.rest(x), join);
+}
+/// What threads before this one have, summed in one order.
+template <typename T>
+__device__ T sum_before(T x) {
+  SHARED(T, parts, [WARPS]);
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const auto upto = [lane](T sum) {
+    for (int step = 1; step < 32; step *= 2) {
+      const T other = __shfl_up_sync(ALL, sum, step);
+      if (lane >= step) sum = other + sum;
+    }
+    const T before = __shfl_up_sync(ALL, sum, 1);
+    return lane == 0 ? T(0) : before;
+  };
+  const T before = upto(x);
+  __syncthreads();
+  if (lane == 31) parts[warp] = before + x;
+  __syncthreads();
+  return __shfl_sync(ALL, upto(lane < int(blockDim.x) / 32 ? parts[lane] : T(0)), warp) + before;
+}
+
+/// -infinity: what is suppressed.
+__device__ __forceinline__ double lowest() { return __longlong_as_double(i64(0xFFFull << 52)); }
+
+/// Orders as the score does, -0 below 0.
+__device__ __forceinline__ u64 key_of(double score) {
+  const u64 bits = u64(__double_as_longlong(score));
+  return bits >> 63 ? ~bits : bits | 1ull << 63;
+}
+__device__ __forceinline__ double score_of(u64 key) {
+  return __longlong_as_double(i64(key >> 63 ? key ^ 1ull << 63 : ~key));
+}
+
+/// A row and its settings.
+struct Row {
+  const float* logits;
+  const unsigned char* seen;
+  const int* eos;
+  int vocab, eos_count;
+  double temperature, top_p, min_p, penalty;
+  int top_k;  // 0: off
+  bool sampling, suppressed;
+  double max;  // of the scores
+
+  /// Before the temperature.
+  __device__ __forceinline__ double score(int id) const {
+    double score = double(logits[id]);
+    if (penalty != 1.0 && seen[id / 8] >> id % 8 & 1) score = score < 0.0 ? score * penalty : score / penalty;
+    if (suppressed) {
+      for (int i = 0; i < eos_count; ++i) score = eos[i] == id ? lowest() : score;
+    }
+    return score;
+  }
+  __device__ __forceinline__ double tempered(double score) const { return temperature == 1.0 ? score : score / temperature; }
+  __device__ __forceinline__ double weight(double score) const { return exp(tempered(score) - tempered(max)); }
+  /// 0 for the highest.
+  __device__ __forceinline__ int bin(double score) const { return int(fminf(float(max - score) * BINS_PER_UNIT, float(BINS - 1))); }
+};
+
+/// The first maximum of the scores.
+__device__ __forceinline__ int first_max(Row& row) {
+  double best = lowest();
+  int at = 0x7FFFFFFF;
+  for (int id = threadIdx.x; id < row.vocab; id += blockDim.x) {
+    const double score = row.score(id);
+    if (score > best || at == 0x7FFFFFFF) best = score, at = id;
+  }
+  row.max = over_block(best, Largest());
+  return over_block(best == row.max ? at : 0x7FFFFFFF, Smallest());
+}
+
+/// What is left has a key above this, or this key and an id that is not below.
+struct Cut {
+  u64 key;
+  int id;
+};
+
+/// The least key of what top-k keeps, given that of the k-th largest: equal scores stay, and -0 equals 0.
+__device__ __forceinline__ u64 with_ties(u64 key) { return key_of(score_of(key) == 0.0 ? -0.0 : score_of(key)); }
+
+/// Descending by key and id; `count` is a power of two.
+__device__ __forceinline__ void sort(u64* keys, int* ids, int count) {
+  for (int size = 2; size <= count; size *= 2) {
+    for (int step = size / 2; step > 0; step /= 2) {
+      __syncthreads();
+      for (int pair = threadIdx.x; pair < count / 2; pair += blockDim.x) {
+        const int i = pair / step * 2 * step + pair % step, j = i + step;
+        const bool below = keys[i] < keys[j] || (keys[i] == keys[j] && ids[i] < ids[j]);
+        if (below == ((i & size) == 0)) {
+          const u64 key = keys[i];
+          const int id = ids[i];
+          keys[i] = keys[j], ids[i] = ids[j];
+          keys[j] = key, ids[j] = id;
+        }
+      }
+    }
+  }
+  __syncthreads();
+}
+
+/// The cut of top-k and top-p if it is among the highest scores.
+__device__ bool cut_among_highest(const Row& row, Cut& cut) {
+  SHARED(u32, bins, [BINS]);
+  SHARED(u64, keys, [SORTED]);
+  SHARED(int, ids, [SORTED]);
+  SHARED(u32, listed, [1]);
+  // Of bins and of sorted scores, this thread's.
+  const int share = BINS / blockDim.x, begin = threadIdx.x * share, end = begin + share;
+  for (int bin = begin; bin < end; ++bin) bins[bin] = 0;
+  if (threadIdx.x == 0) listed[0] = 0;
+  __syncthreads();
+  for (int id = threadIdx.x; id < row.vocab; id += blockDim.x) atomicAdd(&bins[row.bin(row.score(id))], 1u);
+  __syncthreads();
+  // The last bin to sort, and how many scores it and those before it have: that of the k-th score, or the last of which all fit.
+  u32 scores = 0;
+  for (int bin = begin; bin < end; ++bin) scores += bins[bin];
+  u32 upto = sum_before(scores);
+  u64 last = 0;
+  for (int bin = begin; bin < end; ++bin) {
+    const u32 before = upto;
+    upto += bins[bin];
+    if (row.top_k > 0 ? before < u32(row.top_k) && upto >= u32(row.top_k) : upto <= u32(SORTED)) last = u64(bin) << 32 | upto;
+  }
+  last = over_block(last, Largest());
+  const int last_bin = int(last >> 32), highest = int(u32(last));
+  if (highest == 0 || highest > SORTED) return false;
+  int count = 2;
+  while (count < highest) count *= 2;
+  for (int id = threadIdx.x; id < row.vocab; id += blockDim.x) {
+    const double score = row.score(id);
+    if (row.bin(score) > last_bin) continue;
+    const u32 place = atomicAdd(&listed[0], 1u);
+    keys[place] = key_of(score), ids[place] = id;
+  }
+  for (int i = highest + threadIdx.x; i < count; i += blockDim.x) keys[i] = 0, ids[i] = -1;
+  sort(keys, ids, count);
+
+  int left = highest;
+  if (row.top_k > 0) {
+    const u64 least = with_ties(keys[row.top_k - 1]);
+    int kept = 0;
+    for (int i = begin; i < end && i < highest; ++i) kept += keys[i] >= least;
+    left = over_block(kept, Sum());
+  }
+  if (row.top_p < 1.0) {
+    double weights = 0.0, total = 0.0;
+    for (int i = begin; i < end && i < left; ++i) weights += row.weight(score_of(keys[i]));
+    if (row.top_k == 0) {
+      for (int id = threadIdx.x; id < row.vocab; id += blockDim.x) total += row.weight(row.score(id));
+    }
+    const double wanted = row.top_p * over_block(row.top_k == 0 ? total : weights, Sum());
+    double above = sum_before(weights);
+    int kept = 0;
+    for (int i = begin; i < end && i < left; ++i) {
+      kept += i == 0 || above < wanted;
+      above += row.weight(score_of(keys[i]));
+    }
+    kept = over_block(kept, Sum());
+    if (row.top_k == 0 && kept == left && kept < row.vocab) return false;
+    left = kept;
+  }
+  cut = {keys[left - 1], ids[left - 1]};
+  return true;
+}
+
+/// The largest x, found bit by bit, of which `holds`; 0 if of none. What holds of a number holds of those below.
+template <typename Number, typename Holds>
+__device__ __forceinline__ Number largest(int bits, Holds holds) {
+  Number found = 0;
+  for (int bit = bits - 1; bit >= 0; --bit) {
+    const Number next = found | Number(1) << bit;
+    if (holds(next)) found = next;
+  }
+  return found;
+}
+
+/// The number of ids with this property, or the sum over them.
+template <typename T, typename Value>
+__device__ __forceinline__ T over_ids(const Row& row, Value value) {
+  T sum = 0;
+  for (int id = threadIdx.x; id < row.vocab; id += blockDim.x) sum += value(id);
+  return over_block(sum, Sum());
+}
+
+/// The cut of top-k and top-p.
+__device__ Cut cut_anywhere(const Row& row) {
+  u64 least = 0;
+  if (row.top_k > 0) {
+    const auto many = [&](u64 key) { return over_ids<int>(row, [&](int id) { return int(key_of(row.score(id)) >= key); }) >= row.top_k; };
+    least = with_ties(largest<u64>(64, many));
+  }
+  if (!(row.top_p < 1.0)) return {least, 0};
+  // Weight from `key` up to where the sum above begins.
+  u64 top = ~0ull;
+  const auto between = [&](u64 key) {
+    return over_ids<double>(row, [&](int id) {
+      const double score = row.score(id);
+      const u64 own = key_of(score);
+      return own >= key && own < top && own >= least ? row.weight(score) : 0.0;
+    });
+  };
+  const double wanted = row.top_p * between(0);
+  double above = 0.0;
+  u64 key = largest<u64>(64, [&](u64 key) {
+    const double more = between(key);
+    if (above + more >= wanted) return true;
+    above += more, top = key;
+    return false;
+  });
+  if (key < least) return {least, 0};
+  if (key > key_of(row.max)) key = key_of(row.max), above = 0.0;
+  // Of equal scores the highest ids stay.
+  const int equal = over_ids<int>(row, [&](int id) { return int(key_of(row.score(id)) == key); });
+  const double weight = row.weight(score_of(key)), fit = ceil((wanted - above) / weight);
+  const int stay = fit >= 1.0 ? fit < double(equal) ? int(fit) : equal : weight > 0.0 ? 1 : equal;
+  const auto many = [&](int from) {
+    return over_ids<int>(row, [&](int id) { return int(id >= from && key_of(row.score(id)) == key); }) >= stay;
+  };
+  return {key, largest<int>(31, many)};
+}
+
+__device__ __forceinline__ double uniform(const u32* rng) {
+  u32 key[2] = {rng[0], rng[1]}, counter[4] = {rng[2], rng[3], 0, 0};
+  for (int round = 0; round < 10; ++round) {
+    const u64 p0 = u64(0xD2511F53u) * counter[0], p1 = u64(0xCD9E8D57u) * counter[2];
+    counter[0] = u32(p1 >> 32) ^ counter[1] ^ key[0], counter[1] = u32(p1);
+    counter[2] = u32(p0 >> 32) ^ counter[3] ^ key[1], counter[3] = u32(p0);
+    key[0] += 0x9E3779B9u, key[1] += 0xBB67AE85u;
+  }
+  const u64 bits = u64(counter[0]) << 32 | counter[1];
+  return double(bits >> 11) * 0x1p-53;
+}
+
+/// The id at `point` (0 … 1) of the cumulative weight of what is left, in order of ids: the range of ids is narrowed to one warp's share of it
+/// until few are left.
+__device__ int draw(const Row& row, const Cut& cut, double point) {
+  constexpr int FEW = 64;
+  SHARED(double, sums, [FEW]);
+  const auto weight = [&](int id) {
+    const double score = row.score(id);
+    const u64 key = key_of(score);
+    if (key < cut.key || (key == cut.key && id < cut.id)) return 0.0;
+    const double weight = row.weight(score);
+    return row.min_p > 0.0 && weight < row.min_p && row.tempered(score) < row.tempered(row.max) ? 0.0 : weight;
+  };
+  // The first of `sums` with which `before` exceeds the point, else the last that adds to it; before it, `before`.
+  double before = 0.0;
+  const auto find = [&](int count, double point) {
+    int found = 0;
+    double upto = before, until = before;
+    for (int i = 0; i < count; ++i) {
+      if (sums[i] == 0.0) continue;
+      found = i, until = upto;
+      upto += sums[i];
+      if (upto > point) break;
+    }
+    before = until;
+    return found;
+  };
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, warps = blockDim.x / 32;
+  int start = 0, end = row.vocab;
+  bool whole = true;
+  while (end - start > FEW) {
+    const int share = (end - start + warps - 1) / warps, from = start + warp * share, to = min(end, from + share);
+    double sum = 0.0;
+    for (int id = from + lane; id < to; id += 32) sum += weight(id);
+    sum = over_warp(sum, Sum());
+    if (lane == 0) sums[warp] = sum;
+    __syncthreads();
+    if (whole) {
+      double total = 0.0;
+      for (int i = 0; i < warps; ++i) total += sums[i];
+      point *= total, whole = false;
+    }
+    start += find(warps, point) * share;
+    end = min(end, start + share);
+    __syncthreads();
+  }
+  const int count = end - start;
+  if (int(threadIdx.x) < count) sums[threadIdx.x] = weight(start + int(threadIdx.x));
+  __syncthreads();
+  if (whole) {
+    double total = 0.0;
+    for (int i = 0; i < count; ++i) total += sums[i];
+    point *= total;
+  }
+  return start + find(count, point);
+}
+
+/// The id chosen by what the sampler says.
+__device__ __forceinline__ int choose(Row& row, const u32* rng) {
+  const int best = first_max(row);
+  if (!row.sampling || row.max == lowest()) return best;
+  Cut cut = {0, 0};
+  if (row.top_k > 0 || row.top_p < 1.0) {
+    if (!cut_among_highest(row, cut)) cut = cut_anywhere(row);
+  }
+  return draw(row, cut, uniform(rng));
+}
+
+}  // namespace
+
+/// Grid: a block a row.
+KERNEL_BOUNDS(sample, SampleParams, THREADS) {
+  const i64 b = blockIdx.x, slot = b * p.steps + *p.step;
+  const bool writes = threadIdx.x == 0;
+  const int vocab = int(p.vocab);
+  const float* const logits = p.logits + b * p.v;
+  if (p.lens[b] <= 0) {
+    if (writes) p.token[slot] = FROZEN, p.logprob[slot] = 0.0f;
+    return;
+  }
+  bool bad = false;
+  u64 best = 0;
+#pragma unroll 8
+  for (int id = threadIdx.x; id < vocab; id += blockDim.x) {
+    // -0 becomes 0: of equal logits the first is the maximum.
+    const float logit = logits[id] + 0.0f;
+    const u32 bits = __float_as_uint(logit), key = bits >> 31 ? ~bits : bits | 1u << 31;
+    bad |= !(fabsf(logit) <= 3.402823466e38f);
+    best = max(best, u64(key) << 32 | u32(~id));
+  }
+  if (__syncthreads_or(bad)) {
+    if (writes) p.token[slot] = BAD, p.logprob[slot] = 0.0f;
+    return;
+  }
+  const int first = int(~u32(over_block(best, Largest())));
+  // The largest logit's own term is exactly 1. Left out of the sum, it takes no digits from the others, which are all that a logprob near 0
+  // is made of.
+  const float max_logit = logits[first];
+  double sum = 0.0;
+#pragma unroll 8
+  for (int id = threadIdx.x; id < vocab; id += blockDim.x) sum += id == first ? 0.0f : expf(logits[id] - max_logit);
+  sum = over_block(sum, Sum());
+
+  const float* const sampler = p.sampler + b * 8;
+  u32* const rng = p.rng + b * 4;
+  unsigned char* const seen = p.seen + b * ((p.v + 7) / 8);
+  const u64 counter = u64(rng[3]) << 32 | rng[2];
+  Row row;
+  row.logits = logits, row.seen = seen, row.eos = p.eos, row.vocab = vocab, row.eos_count = int(p.eos_count);
+  row.top_p = sampler[2], row.min_p = sampler[3], row.penalty = sampler[4];
+  // One that keeps everything is none.
+  row.top_k = sampler[1] >= 1.0f && sampler[1] < float(vocab) ? int(sampler[1]) : 0;
+  // A temperature of 0 is the limit of ever colder sampling: the maximum.
+  row.sampling = sampler[5] != 0.0f && sampler[0] > 0.0f;
+  row.temperature = row.sampling ? sampler[0] : 1.0;
+  row.suppressed = double(counter) < double(sampler[6]);
+  const bool plain = !row.sampling && row.penalty == 1.0 && !row.suppressed;
+  const int id = plain ? first : choose(row, rng);
+
+  // Nobody reads what is written here before it is.
+  __syncthreads();
+  if (!writes) return;
+  p.token[slot] = id;
+  p.logprob[slot] = float(double(logits[id]) - double(max_logit) - log1p(sum));
+  p.tokens[b] = id;
+  seen[id / 8] |= 1 << id % 8;
+  rng[2] = u32(counter + 1), rng[3] = u32((counter + 1) >> 32);
+  for (i64 i = 0; i < p.eos_count; ++i) {
+    if (p.eos[i] == id) p.lens[b] = 0;
+  }
+}
