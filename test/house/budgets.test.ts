@@ -31,8 +31,17 @@ test("the CLI stays within 1000 lines", () => {
   expect(total(ts("cli"))).toBeLessThanOrEqual(1000)
 })
 
-test("crates plan and engine stay within 4300 lines", () => {
-  expect(total([...files("crates/plan", ".rs"), ...files("crates/engine", ".rs")])).toBeLessThanOrEqual(4300)
+const isCuda = (path: string): boolean => /^crates\/engine\/(src\/cuda\/|tests\/cuda\.rs)/.test(path)
+
+// 4300 until engines got a third executor, which each of their verbs names.
+test("crates plan and engine stay within 4500 lines", () => {
+  const rest = [...files("crates/plan", ".rs"), ...files("crates/engine", ".rs")].filter((path) => !isCuda(path))
+  expect(total(rest)).toBeLessThanOrEqual(4500)
+})
+
+// The driver's calls, each with its reason to be sound; an emulated device beside it; the programs that both run.
+test("the CUDA executor stays within 1500 lines", () => {
+  expect(total(files("crates/engine", ".rs").filter(isCuda))).toBeLessThanOrEqual(1500)
 })
 
 test("crate simd stays within 2500 lines", () => {

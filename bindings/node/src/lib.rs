@@ -32,6 +32,12 @@ pub fn info() -> Result<String> {
     text(&statespace_engine::info())
 }
 
+/// The GPUs, as JSON; throws what says why there is none.
+#[napi(catch_unwind)]
+pub fn devices() -> Result<String> {
+    text(&statespace_engine::devices().map_err(|error| refuse(&error))?)
+}
+
 /// Findings of the validator, as JSON.
 #[napi(catch_unwind)]
 pub fn check(plan: String) -> Result<String> {

@@ -5,12 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use statespace_plan::{Checked, Space, check, read};
 
-use crate::arena::Arena;
-use crate::cpu::Machine;
 use crate::error::Error;
-use crate::options::{Bytes, EngineInfo, Executor, Options};
-use crate::place::Mode;
-use crate::pool::Pool;
+use crate::machine::Machine;
+use crate::options::{Bytes, EngineInfo, Options};
 use crate::program::{Program, State};
 use crate::run::{Cursor, Pace};
 use crate::weights::Weights;
@@ -24,7 +21,7 @@ pub(crate) struct Run {
 
 /// Everything of an engine.
 pub(crate) struct Core {
-    machine: Option<Machine>,
+    machine: Machine,
     dump: bool,
     weights: HashMap<u32, Arc<Weights>>,
     /// Also those that were released and live on in programs.
@@ -37,23 +34,12 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    /// Starts the workers; keeps `info` up to date.
+    /// Starts the executor; keeps `info` up to date.
     pub(crate) fn new(options: &Options, info: Arc<Mutex<EngineInfo>>) -> Result<Core, Error> {
-        let (level, threads) = (options.level()?, options.thread_count()?);
-        let machine = match options.executor {
-            Executor::Reference if cfg!(feature = "reference") => None,
-            Executor::Reference => return Err(Error::option("this build has no reference executor")),
-            Executor::Cpu => Some(Machine {
-                level,
-                pool: Pool::new(threads)?,
-                temp: Arena::zeroed(0)?,
-                board: Arena::zeroed(0)?,
-                mode: Mode { flat: options.flat, guard: options.guard },
-                dump: options.dump,
-            }),
-        };
-        let isa = if machine.is_some() { level.name() } else { "reference" };
-        *info.lock().unwrap_or_else(PoisonError::into_inner) = EngineInfo { isa: isa.to_owned(), threads, bytes: Bytes::default() };
+        let machine = Machine::new(options)?;
+        let (isa, threads) = (machine.isa(), options.thread_count()?);
+        *info.lock().unwrap_or_else(PoisonError::into_inner) =
+            EngineInfo { isa, threads, device: machine.device(), bytes: Bytes::default() };
         Ok(Core {
             machine,
             dump: options.dump,
@@ -69,7 +55,7 @@ impl Core {
     /// Where workers from outside find the pool; 0 if it needs none.
     #[cfg(target_family = "wasm")]
     pub(crate) fn pool(&self) -> usize {
-        self.machine.as_ref().map_or(0, |machine| machine.pool.address())
+        self.machine.pool()
     }
 
     /// A handle for what is yet to come.
@@ -95,7 +81,7 @@ impl Core {
             Some(handle) => Some(self.weights.get(&handle).ok_or(missing(handle, "checkpoint"))?),
             None => None,
         };
-        let program = Program::new(&checked(plan)?, weights, self.machine.as_ref(), self.dump)?;
+        let program = Program::new(&checked(plan)?, weights, &mut self.machine, self.dump)?;
         let handle = self.next();
         self.programs.insert(handle, program);
         if let Err(error) = self.fit() {
@@ -108,7 +94,7 @@ impl Core {
     }
 
     pub(crate) fn state(&mut self, program: u32) -> Result<u32, Error> {
-        let state = self.programs.get(&program).ok_or(missing(program, "program"))?.state()?;
+        let state = self.programs.get(&program).ok_or(missing(program, "program"))?.state(&self.machine)?;
         let handle = self.next();
         self.states.insert(handle, state);
         self.count();
@@ -133,7 +119,7 @@ impl Core {
             Some(handle) => Some(self.states.get_mut(&handle).ok_or(missing(handle, "state"))?),
             None => None,
         };
-        program.advance(self.machine.as_mut(), state, &mut run.at, pace)
+        program.advance(&mut self.machine, state, &mut run.at, pace)
     }
 
     pub(crate) fn copy_state(&mut self, to: u32, from: u32) -> Result<(), Error> {
@@ -178,10 +164,7 @@ impl Core {
 
     /// Sizes what programs share to the largest.
     fn fit(&mut self) -> Result<(), Error> {
-        let result = match &mut self.machine {
-            Some(machine) => machine.fit(self.programs.values().filter_map(Program::cpu)),
-            None => Ok(()),
-        };
+        let result = self.machine.fit(self.programs.values());
         self.count();
         result
     }
@@ -189,11 +172,11 @@ impl Core {
     fn count(&mut self) {
         self.all_weights.retain(|weights| weights.strong_count() > 0);
         let bytes = Bytes {
-            weights: self.all_weights.iter().filter_map(Weak::upgrade).map(|weights| weights.bytes()).sum(),
-            temp: self.machine.as_ref().map_or(0, |machine| machine.temp.len()) as u64,
+            weights: self.all_weights.iter().filter_map(Weak::upgrade).map(|weights| self.machine.weights_bytes(&weights)).sum(),
+            temp: self.machine.temp_bytes() as u64,
             state: self.states.values().map(State::bytes).sum(),
             io: self.programs.values().map(Program::io_bytes).sum(),
-            scratch: self.machine.as_ref().map_or(0, |machine| machine.pool.scratch_bytes() + machine.board.len()) as u64,
+            scratch: self.machine.scratch_bytes() as u64,
         };
         self.info.lock().unwrap_or_else(PoisonError::into_inner).bytes = bytes;
     }

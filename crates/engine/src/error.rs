@@ -32,6 +32,18 @@ pub enum Error {
         /// Bytes asked for.
         needed: u64,
     },
+    /// This machine has no GPU, no driver of one, or this build no use for it.
+    #[error("{message}")]
+    NoDevice {
+        /// The reason.
+        message: String,
+    },
+    /// There is a GPU, but it cannot be had, or has failed.
+    #[error("{message}")]
+    Device {
+        /// The reason.
+        message: String,
+    },
     /// The run was aborted; what it changed is unspecified.
     #[error("the run was aborted")]
     Aborted,
@@ -112,6 +124,8 @@ impl Error {
             Error::Opset { .. } => "opset",
             Error::Weights { .. } => "weights",
             Error::Memory { .. } => "memory",
+            Error::NoDevice { .. } => "no_device",
+            Error::Device { .. } => "device",
             Error::Aborted => "aborted",
             Error::Disposed => "disposed",
             Error::TokenRange { .. } => "token_range",
@@ -158,6 +172,8 @@ impl Error {
                 put("file", file.as_str().into());
             }
             Error::Weights { tensor: None, .. }
+            | Error::NoDevice { .. }
+            | Error::Device { .. }
             | Error::Aborted
             | Error::Disposed
             | Error::StateLayout { .. }

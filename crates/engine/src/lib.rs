@@ -2,7 +2,8 @@
 //!
 //! A [`Direct`] engine owns memory, checkpoints, loaded plans and states, and works on the caller's thread; an `Engine` is a thread that owns the
 //! same, and does one command after the other; a command ends with a `Reply`. Plans are checked by `statespace-plan`, on whose rules the memory
-//! safety of the executors rests, and run by one of two executors: vector kernels on a pool of threads, or the f64 definitions of the ops.
+//! safety of the executors rests, and run by one of three executors: vector kernels on a pool of threads, kernels on a GPU, or the f64 definitions
+//! of the ops.
 //!
 //! ```
 //! use std::sync::mpsc::channel;
@@ -22,11 +23,14 @@ mod arena;
 mod convert;
 mod core;
 mod cpu;
+#[cfg_attr(not(feature = "cuda"), path = "no_cuda.rs")]
+mod cuda;
 mod direct;
 #[cfg(not(target_family = "wasm"))]
 mod engine;
 mod error;
 mod kernels;
+mod machine;
 mod node;
 mod options;
 mod place;
@@ -43,7 +47,7 @@ pub use direct::Direct;
 #[cfg(not(target_family = "wasm"))]
 pub use engine::{Engine, Reply};
 pub use error::Error;
-pub use options::{Bytes, EngineInfo, Executor, Info, Options, info};
+pub use options::{Bytes, DeviceInfo, EngineInfo, Executor, Info, Options, devices, info};
 #[cfg(target_family = "wasm")]
 pub use pool::work;
 pub use statespace_plan::{DType, Issue};

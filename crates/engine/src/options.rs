@@ -3,6 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use statespace_simd::Level;
 
+use crate::cuda;
 use crate::error::Error;
 
 /// More threads than this are taken for a mistake.
@@ -15,16 +16,23 @@ pub enum Executor {
     /// Vector kernels in f32.
     #[default]
     Cpu,
+    /// Kernels on an NVIDIA GPU, activations in f32.
+    Cuda,
     /// The definitions of the ops in f64, one buffer each; slow on purpose.
     Reference,
 }
 
-/// Options of an engine; as JSON `{ executor?, threads?, isa?, memory?: "planned" | "flat", guard?, dump? }`.
+/// Options of an engine; as JSON `{ executor?, device?, threads?, isa?, memory?: "planned" | "flat", guard?, dump? }`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Options {
     /// Which arithmetic runs the nodes.
     pub executor: Executor,
+    /// Index of the GPU; none: the first.
+    pub device: Option<usize>,
+    /// In place of a GPU, an emulator of one, for tests.
+    #[cfg(feature = "emulate")]
+    pub emulated: bool,
     /// Threads that a node is shared by; none: one for each physical core. Results do not depend on it.
     pub threads: Option<usize>,
     /// The instruction set; none: the fastest that this CPU has.
@@ -62,7 +70,7 @@ impl Options {
     pub(crate) fn thread_count(&self) -> Result<usize, Error> {
         match (self.executor, self.threads) {
             (_, Some(n)) if !(1..=MAX_THREADS).contains(&n) => Err(Error::option(format!("threads is {n}; it may be 1 to {MAX_THREADS}"))),
-            (Executor::Reference, _) => Ok(1),
+            (Executor::Reference | Executor::Cuda, _) => Ok(1),
             (Executor::Cpu, threads) => Ok(threads.unwrap_or_else(cores)),
         }
     }
@@ -81,18 +89,47 @@ pub struct Info {
     pub cores: usize,
 }
 
+/// A GPU.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DeviceInfo {
+    /// As the option `device` takes it.
+    pub index: usize,
+    /// As its maker calls it.
+    pub name: String,
+    /// Bytes of its memory.
+    pub memory: u64,
+    /// Bytes of it that were free when an engine opened it; asking takes as long as opening.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub free: Option<u64>,
+    /// Compute capability.
+    pub capability: String,
+    /// Version of CUDA that its driver is for.
+    pub driver: String,
+}
+
+/// The GPUs that this build and machine can use, in the driver's order.
+///
+/// # Errors
+/// [`Error::NoDevice`] says why there is none, [`Error::Device`] why there is no use for what there is.
+pub fn devices() -> Result<Vec<DeviceInfo>, Error> {
+    cuda::survey()
+}
+
 /// What an engine runs with and holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct EngineInfo {
-    /// The instruction set; `reference` for the executor of that name.
+    /// The instruction set, `sm_90` and the like on GPUs; `reference` for the executor of that name.
     pub isa: String,
     /// Threads that a node is shared by.
     pub threads: usize,
+    /// The GPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceInfo>,
     /// Memory, in bytes.
     pub bytes: Bytes,
 }
 
-/// Memory of an engine, in bytes.
+/// Memory of an engine, in bytes; of one on a GPU, what it has there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Bytes {
     /// Tensors of the checkpoints, mapped or copied, and forms made of them.

@@ -9,10 +9,10 @@ use crate::arena::ALIGN;
 use crate::node::Base;
 
 /// Bytes of a guard, and what they hold.
-const GUARD: usize = 64;
+pub(crate) const GUARD: usize = 64;
 const MARK: u8 = 0xA5;
 /// Fills dead ranges: a NaN in every float type, −1 in integers.
-const POISON: u8 = 0xFF;
+pub(crate) const POISON: u8 = 0xFF;
 
 /// How buffers are placed.
 #[derive(Clone, Copy, Debug)]
@@ -113,9 +113,14 @@ impl Placement {
         }
     }
 
+    /// What a node was the last to read.
+    pub(crate) fn dead(&self, node: u32) -> &[Range<usize>] {
+        self.dead.get(node as usize).map_or(&[], Vec::as_slice)
+    }
+
     /// Fills what a node was the last to read.
     pub(crate) fn bury(&self, node: u32, temp: &mut [u8]) {
-        for range in self.dead.get(node as usize).into_iter().flatten() {
+        for range in self.dead(node) {
             temp[range.clone()].fill(POISON);
         }
     }
@@ -149,7 +154,12 @@ pub(crate) fn mark(bytes: &mut [u8], guards: &[Guard]) {
 
 /// The first guard that does not hold what [`mark`] wrote.
 pub(crate) fn broken<'a>(bytes: &[u8], guards: &'a [Guard]) -> Option<&'a Guard> {
-    guards.iter().find(|guard| bytes[guard.start..guard.start + GUARD].iter().any(|byte| *byte != MARK))
+    guards.iter().find(|guard| !is_whole(&bytes[guard.start..guard.start + GUARD]))
+}
+
+/// Whether a guard's bytes are what [`mark`] wrote.
+pub(crate) fn is_whole(guard: &[u8]) -> bool {
+    guard.iter().all(|byte| *byte == MARK)
 }
 
 #[cfg(test)]

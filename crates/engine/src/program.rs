@@ -7,8 +7,10 @@ use statespace_plan::{Checked, DType, Operand};
 
 use crate::arena::Arena;
 use crate::convert::{narrow, widen};
-use crate::cpu::{self, Machine, step_limit};
+use crate::cpu::{self, step_limit};
+use crate::cuda;
 use crate::error::Error;
+use crate::machine::Machine;
 use crate::reference;
 use crate::run::{Cursor, Pace};
 use crate::weights::Weights;
@@ -95,6 +97,7 @@ impl Layout {
 
 enum Body {
     Cpu(cpu::Program),
+    Cuda(cuda::Program),
     Reference(reference::Program),
 }
 
@@ -118,23 +121,29 @@ pub(crate) struct State {
 
 enum Values {
     Bytes(Arena),
+    Device(cuda::State),
     Wide(reference::State),
 }
 
 impl Program {
-    /// Loads a plan; without a machine: for the reference executor.
-    pub(crate) fn new(plan: &Checked, weights: Option<&Arc<Weights>>, machine: Option<&Machine>, dump: bool) -> Result<Program, Error> {
+    /// Loads a plan.
+    pub(crate) fn new(plan: &Checked, weights: Option<&Arc<Weights>>, machine: &mut Machine, dump: bool) -> Result<Program, Error> {
         let mut states: Vec<&(String, Operand)> = plan.state().iter().collect();
         states.sort_by(|a, b| a.0.cmp(&b.0));
         let body = match machine {
-            Some(machine) => Body::Cpu(cpu::Program::new(plan, weights, machine)?),
-            None => {
+            Machine::Cpu(machine) => Body::Cpu(cpu::Program::new(plan, weights, machine)?),
+            Machine::Cuda(machine) => Body::Cuda(cuda::Program::new(plan, weights, machine)?),
+            Machine::Reference => {
                 let positions: HashMap<u32, usize> = states.iter().enumerate().map(|(i, (_, operand))| (operand.root, i)).collect();
                 Body::Reference(reference::Program::new(plan, weights, positions, dump)?)
             }
         };
         let field = |name: &str, operand: &Operand| {
-            let start = if let Body::Cpu(program) = &body { program.placement.start(operand.root) } else { 0 };
+            let start = match &body {
+                Body::Cpu(program) => program.placement.start(operand.root),
+                Body::Cuda(program) => program.placement.start(operand.root),
+                Body::Reference(_) => 0,
+            };
             Field::new(name, operand, plan, start)
         };
         Ok(Program {
@@ -148,28 +157,33 @@ impl Program {
         })
     }
 
-    /// The part that a machine runs.
+    /// The part that the CPU's machine runs.
     pub(crate) fn cpu(&self) -> Option<&cpu::Program> {
-        match &self.body {
-            Body::Cpu(program) => Some(program),
-            Body::Reference(_) => None,
-        }
+        if let Body::Cpu(program) = &self.body { Some(program) } else { None }
+    }
+
+    /// The part that a GPU runs.
+    pub(crate) fn cuda(&self) -> Option<&cuda::Program> {
+        if let Body::Cuda(program) = &self.body { Some(program) } else { None }
     }
 
     /// Bytes of inputs, outputs and dumps.
     pub(crate) fn io_bytes(&self) -> u64 {
         let bytes: usize = match &self.body {
             Body::Cpu(program) => program.io.len() + program.dumps.iter().flatten().map(Vec::len).sum::<usize>(),
+            Body::Cuda(program) => program.io.len() + program.dumps.iter().flatten().map(Vec::len).sum::<usize>(),
             Body::Reference(program) => 8 * program.values.values().chain(program.dumps.iter().flatten()).map(Vec::len).sum::<usize>(),
         };
         bytes as u64
     }
 
     /// Zeros of the program's layout.
-    pub(crate) fn state(&self) -> Result<State, Error> {
-        let values = match &self.body {
-            Body::Cpu(program) => Values::Bytes(program.state()?),
-            Body::Reference(_) => {
+    pub(crate) fn state(&self, machine: &Machine) -> Result<State, Error> {
+        let values = match (&self.body, machine) {
+            (Body::Cpu(program), _) => Values::Bytes(program.state()?),
+            (Body::Cuda(program), Machine::Cuda(machine)) => Values::Device(program.state(machine)?),
+            (Body::Cuda(_), _) => unreachable!("programs of an engine are for its machine"),
+            (Body::Reference(_), _) => {
                 Values::Wide(self.layout.0.iter().map(|field| vec![0.0; field.bytes / field.dtype.size() as usize]).collect())
             }
         };
@@ -191,7 +205,7 @@ impl Program {
     /// Goes on with a run that was checked, until it is done, which gives true, or is to pause.
     pub(crate) fn advance(
         &mut self,
-        machine: Option<&mut Machine>,
+        machine: &mut Machine,
         state: Option<&mut State>,
         run: &mut Cursor,
         pace: &Pace,
@@ -199,10 +213,11 @@ impl Program {
         let mut nothing = None;
         let state = match state {
             Some(state) => state,
-            None => nothing.insert(self.state()?),
+            None => nothing.insert(self.state(machine)?),
         };
         match (&mut self.body, &mut state.values, machine) {
-            (Body::Cpu(program), Values::Bytes(state), Some(machine)) => program.advance(machine, state, run, pace),
+            (Body::Cpu(program), Values::Bytes(state), Machine::Cpu(machine)) => program.advance(machine, state, run, pace),
+            (Body::Cuda(program), Values::Device(state), Machine::Cuda(machine)) => program.advance(machine, state, run, pace),
             (Body::Reference(program), Values::Wide(state), _) => program.advance(state, run, pace),
             _ => unreachable!("programs and states of one engine are for one executor"),
         }
@@ -211,10 +226,11 @@ impl Program {
     /// Bytes of an input, an output, or `node.{id}.{output}`.
     pub(crate) fn read(&self, name: &str) -> Result<Vec<u8>, Error> {
         if let Some(field) = self.inputs.iter().chain(&self.outputs).find(|field| field.name == name) {
-            return Ok(match &self.body {
-                Body::Cpu(program) => field.get(&program.io),
-                Body::Reference(program) => narrow(field.dtype, &program.values[&field.root]),
-            });
+            return match &self.body {
+                Body::Cpu(program) => Ok(field.get(&program.io)),
+                Body::Cuda(program) => program.io.get(field.start, field.bytes),
+                Body::Reference(program) => Ok(narrow(field.dtype, &program.values[&field.root])),
+            };
         }
         self.dump(name).ok_or_else(|| Error::option(format!("program {} has no input or output {name}", self.name)))
     }
@@ -224,6 +240,7 @@ impl Program {
         let (node, output): (usize, usize) = (node.parse().ok()?, output.parse().ok()?);
         match &self.body {
             Body::Cpu(program) => program.dumps.get(node)?.get(output).cloned(),
+            Body::Cuda(program) => program.dumps.get(node)?.get(output).cloned(),
             Body::Reference(program) => Some(narrow(*self.types.get(node)?.get(output)?, program.dumps.get(node)?.get(output)?)),
         }
     }
@@ -235,6 +252,7 @@ impl Program {
         field.check(bytes)?;
         match &mut self.body {
             Body::Cpu(program) => field.set(&mut program.io, bytes),
+            Body::Cuda(program) => program.io.put(field.start, bytes)?,
             Body::Reference(program) => field.set_wide(program.values.entry(field.root).or_default(), bytes),
         }
         Ok(())
@@ -245,6 +263,7 @@ impl State {
     pub(crate) fn bytes(&self) -> u64 {
         let bytes = match &self.values {
             Values::Bytes(arena) => arena.len(),
+            Values::Device(state) => state.len(),
             Values::Wide(values) => 8 * values.iter().map(Vec::len).sum::<usize>(),
         };
         bytes as u64
@@ -255,6 +274,7 @@ impl State {
         let (i, field) = self.layout.find(name)?;
         Ok(match &self.values {
             Values::Bytes(arena) => field.get(arena),
+            Values::Device(state) => state.place().get(field.start, field.bytes)?,
             Values::Wide(values) => narrow(field.dtype, &values[i]),
         })
     }
@@ -265,6 +285,7 @@ impl State {
         field.check(bytes)?;
         match &mut self.values {
             Values::Bytes(arena) => field.set(arena, bytes),
+            Values::Device(state) => state.place().put(field.start, bytes)?,
             Values::Wide(values) => field.set_wide(&mut values[i], bytes),
         }
         Ok(())
@@ -275,6 +296,7 @@ impl State {
         self.layout.check(&from.layout)?;
         match (&mut self.values, &from.values) {
             (Values::Bytes(to), Values::Bytes(from)) => to.bytes_mut().copy_from_slice(from.bytes()),
+            (Values::Device(to), Values::Device(from)) => to.copy_from(from)?,
             (Values::Wide(to), Values::Wide(from)) => to.clone_from(from),
             _ => unreachable!("states of one engine are for one executor"),
         }

@@ -35,6 +35,12 @@ impl Cursor {
         if self.step < self.steps { nodes.get(self.node) } else { None }
     }
 
+    /// All nodes of this step are done.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn finish(&mut self, nodes: usize) {
+        (self.node, self.round) = (nodes, 0);
+    }
+
     /// The node is done.
     pub(crate) fn next(&mut self) {
         (self.node, self.round) = (self.node + 1, 0);

@@ -15,6 +15,7 @@ use statespace_plan::{Conversion, DType, Weight};
 
 use crate::arena::Arena;
 use crate::convert::widen;
+use crate::cuda::Residents;
 use crate::error::Error;
 
 /// A file of a checkpoint.
@@ -82,7 +83,7 @@ struct Tensor {
 }
 
 /// A form of a tensor, aligned: its index, its type, whether the values are negated exponentials, whether axes are swapped.
-type Form = (usize, DType, bool, bool);
+pub(crate) type Form = (usize, DType, bool, bool);
 
 /// Where the tensors of a checkpoint lie.
 pub(crate) struct Directory {
@@ -122,6 +123,8 @@ pub(crate) struct Weights {
     names: HashMap<String, usize>,
     forms: Mutex<HashMap<Form, Arc<Arena>>>,
     wide: Mutex<HashMap<Form, Arc<Vec<f64>>>>,
+    /// What a GPU has of it.
+    pub(crate) residents: Residents,
 }
 
 /// The bytes of a row of a plan's `weights`. Keeps them alive.
@@ -151,7 +154,7 @@ impl Weights {
     /// Of files as long as the directory was told.
     pub(crate) fn new(files: Vec<Bytes>, directory: Directory) -> Weights {
         let Directory { tensors, names } = directory;
-        Weights { files, tensors, names, forms: Mutex::default(), wide: Mutex::default() }
+        Weights { files, tensors, names, forms: Mutex::default(), wide: Mutex::default(), residents: Residents::default() }
     }
 
     fn bytes_of(&self, tensor: usize) -> &[u8] {
@@ -208,12 +211,11 @@ impl Weights {
     pub(crate) fn bind(self: &Arc<Self>, row: &Weight, aligned: bool) -> Result<Bound, Error> {
         let index = self.find(row)?;
         let bytes = self.bytes_of(index);
-        let as_is = row.conversion == Conversion::Stored
-            || row.conversion == Conversion::F32 && !row.transpose && self.tensors[index].dtype == DType::F32;
+        let as_is = self.is_as_is(index, row);
         if as_is && (!aligned || bytes.as_ptr().addr().is_multiple_of(row.dtype.size() as usize)) {
             return Ok(Bound::Tensor(self.clone(), index));
         }
-        let form = (index, row.dtype, row.conversion == Conversion::Negexp, row.transpose);
+        let form = form(index, row);
         if let Some(made) = lock(&self.forms).get(&form) {
             return Ok(Bound::Form(made.clone()));
         }
@@ -222,21 +224,48 @@ impl Weights {
             arena.bytes_mut().copy_from_slice(bytes);
             arena
         } else {
-            let mut arena = Arena::zeroed(bytes.len() / self.tensors[index].dtype.size() as usize * 4)?;
-            let values: &mut [f32] = bytemuck::cast_slice_mut(arena.bytes_mut());
-            self.convert(index, row, |at, value| values[at] = value as f32);
-            arena
+            self.converted(index, row)?
         };
         let made = Arc::new(arena);
         lock(&self.forms).insert(form, made.clone());
         Ok(Bound::Form(made))
     }
 
+    /// Whether a row's bytes are the tensor's own.
+    fn is_as_is(&self, index: usize, row: &Weight) -> bool {
+        let is_plain = row.conversion == Conversion::F32 && !row.transpose;
+        row.conversion == Conversion::Stored || is_plain && self.tensors[index].dtype == DType::F32
+    }
+
+    /// The values of a row that is not as it is in the file.
+    fn converted(&self, index: usize, row: &Weight) -> Result<Arena, Error> {
+        let tensor = &self.tensors[index];
+        let mut arena = Arena::zeroed(tensor.range.len() / tensor.dtype.size() as usize * 4)?;
+        let values: &mut [f32] = bytemuck::cast_slice_mut(arena.bytes_mut());
+        self.convert(index, row, |at, value| values[at] = value as f32);
+        Ok(arena)
+    }
+
+    /// The form of a row, and its length in bytes.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn form(&self, row: &Weight) -> Result<(Form, usize), Error> {
+        let index = self.find(row)?;
+        let tensor = &self.tensors[index];
+        Ok((form(index, row), tensor.range.len() / tensor.dtype.size() as usize * row.dtype.size() as usize))
+    }
+
+    /// Hands out the bytes of a row, made for the occasion where they are not the tensor's own.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn formed<T>(&self, row: &Weight, take: impl FnOnce(&[u8]) -> Result<T, Error>) -> Result<T, Error> {
+        let index = self.find(row)?;
+        if self.is_as_is(index, row) { take(self.bytes_of(index)) } else { take(self.converted(index, row)?.bytes()) }
+    }
+
     /// The values of a row, in f64.
     #[cfg(feature = "reference")]
     pub(crate) fn widened(&self, row: &Weight) -> Result<Arc<Vec<f64>>, Error> {
         let index = self.find(row)?;
-        let form = (index, row.dtype, row.conversion == Conversion::Negexp, row.transpose);
+        let form = form(index, row);
         if let Some(made) = lock(&self.wide).get(&form) {
             return Ok(made.clone());
         }
@@ -258,6 +287,10 @@ impl Weights {
             put(at, if row.conversion == Conversion::Negexp { -value.exp() } else { value });
         });
     }
+}
+
+fn form(index: usize, row: &Weight) -> Form {
+    (index, row.dtype, row.conversion == Conversion::Negexp, row.transpose)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -4,7 +4,7 @@ mod kit;
 
 use kit::build::{Sizes, block, norm, sum};
 use kit::case::Case;
-use kit::{Wait, f32s, i32s, open, options};
+use kit::{Wait, emulated, f32s, i32s, open, options};
 use serde_json::{Value, json};
 use statespace_engine::{Engine, Error, Options, check};
 
@@ -19,8 +19,11 @@ fn json(error: &Error) -> Value {
     value
 }
 
-fn engines() -> [Engine; 2] {
-    [open(r#"{"threads":2}"#), open(r#"{"executor":"reference"}"#)]
+/// One of each executor.
+fn engines() -> Vec<Engine> {
+    let mut all = vec![open(r#"{"threads":2}"#), open(r#"{"executor":"reference"}"#)];
+    all.extend(emulated(""));
+    all
 }
 
 #[test]

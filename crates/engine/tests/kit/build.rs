@@ -1,7 +1,7 @@
 //! Plans written by hand: one buffer after the other, no byte used twice but in place.
 
 use serde_json::{Value, json};
-use statespace_engine::info;
+use statespace_engine::{DType, info};
 
 /// A plan in the making.
 #[derive(Default)]
@@ -16,10 +16,11 @@ pub struct Build {
 pub const SPACES: [&str; 3] = ["temp", "state", "io"];
 
 impl Build {
-    /// A placed buffer of 4-byte elements. States are named by it; inputs and outputs by [`Self::finish`].
+    /// A placed buffer. States are named by it; inputs and outputs by [`Self::finish`].
     pub fn placed(&mut self, name: &str, space: &str, dtype: &str, shape: &[usize]) -> usize {
         let s = SPACES.iter().position(|s| *s == space).unwrap();
-        let (offset, bytes) = (self.ends[s], 4 * shape.iter().product::<usize>());
+        let size = serde_json::from_value::<DType>(json!(dtype)).unwrap().size() as usize;
+        let (offset, bytes) = (self.ends[s], size * shape.iter().product::<usize>());
         self.ends[s] = (offset + bytes).next_multiple_of(256);
         if space == "state" {
             self.named[2].insert(name.to_owned(), json!(self.buffers.len()));
@@ -34,8 +35,8 @@ impl Build {
     }
     /// Columns of a buffer, from one on.
     pub fn columns(&mut self, name: &str, of: usize, from: usize, shape: &[usize]) -> usize {
-        let ld = self.buffers[of]["shape"].as_array().unwrap().last().unwrap().clone();
-        self.buffer(json!({ "name": name, "dtype": "f32", "shape": shape, "view": { "of": of, "byte": 4 * from, "ld": ld } }))
+        let (ld, dtype) = (self.buffers[of]["shape"].as_array().unwrap().last().unwrap().clone(), self.buffers[of]["dtype"].clone());
+        self.buffer(json!({ "name": name, "dtype": dtype, "shape": shape, "view": { "of": of, "byte": 4 * from, "ld": ld } }))
     }
     /// A weight.
     pub fn weight(&mut self, key: &str, form: &str, transpose: bool, dtype: &str, shape: &[usize]) -> usize {

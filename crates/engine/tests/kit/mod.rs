@@ -30,6 +30,18 @@ pub fn open(text: &str) -> Engine {
     Engine::open(options(text)).unwrap()
 }
 
+/// An engine on the emulator of a GPU with these options more, where that could be compiled.
+pub fn emulated(more: &str) -> Option<Engine> {
+    match Engine::open(options(&format!(r#"{{"executor":"cuda","emulated":true{more}}}"#))) {
+        Ok(engine) => Some(engine),
+        Err(Error::NoDevice { message }) => {
+            println!("skipped: {message}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
 /// The calls, waiting.
 pub trait Wait {
     fn open_weights(&self, source: Source) -> Result<u32, Error>;
@@ -73,4 +85,10 @@ pub fn f32s(values: &[f32]) -> Vec<u8> {
 /// Little-endian bytes.
 pub fn i32s(values: &[i32]) -> Vec<u8> {
     values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+/// What a panic said.
+pub fn message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("a panic without a message").to_owned()
 }

@@ -1,0 +1,165 @@
+//! Matrix products by cuBLASLt, which is looked for when a device is opened: it is no part of the driver.
+
+use std::collections::HashMap;
+use std::ffi::c_void;
+
+use cudarc::cublaslt::result::{self, CublasError};
+use cudarc::cublaslt::sys;
+use cudarc::driver::sys::CUstream;
+use statespace_ops::cuda::Step;
+use statespace_plan::DType;
+
+use crate::error::Error;
+
+/// CUBLAS_OP_T, whose header is not among the bindings.
+static TRANSPOSED: i32 = 1;
+
+fn failed(what: &'static str) -> impl Fn(CublasError) -> Error {
+    move |error| Error::Device { message: format!("cuBLASLt: {what}: {error}") }
+}
+
+/// cuBLASLt, and for every product that was prepared its way of doing it, which is kept, so that results are the same each time.
+pub(super) struct Gemms {
+    handle: sys::cublasLtHandle_t,
+    ways: HashMap<Key, Way>,
+}
+
+/// What a way is chosen by.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    shape: [usize; 5],
+    dtype: DType,
+    /// Powers of two that x, the weight and y lie at multiples of.
+    alignments: [u32; 3],
+    workspace: usize,
+}
+
+impl Key {
+    fn new(step: &Step) -> Key {
+        let Step::Gemm { rows, k, m, x, ldx, weight, dtype, y, ldy, workspace_bytes, .. } = *step else { unreachable!("a product") };
+        let alignments = [x, weight, y].map(|address| 1 << address.trailing_zeros().min(8));
+        Key { shape: [rows, k, m, ldx, ldy], dtype, alignments, workspace: workspace_bytes }
+    }
+}
+
+struct Way {
+    matmul: sys::cublasLtMatmulDesc_t,
+    weight: sys::cublasLtMatrixLayout_t,
+    x: sys::cublasLtMatrixLayout_t,
+    y: sys::cublasLtMatrixLayout_t,
+    algorithm: sys::cublasLtMatmulAlgo_t,
+}
+
+impl Gemms {
+    /// None where the library is not to be found; the current context is the one it works in.
+    pub(super) fn open() -> Result<Option<Gemms>, Error> {
+        // SAFETY: loads NVIDIA's library, as is meant; without it other calls would panic.
+        if !unsafe { sys::is_culib_present() } {
+            return Ok(None);
+        }
+        let handle = result::create_handle().map_err(failed("it does not start"))?;
+        Ok(Some(Gemms { handle, ways: HashMap::new() }))
+    }
+
+    /// Chooses how a product is done.
+    pub(super) fn prepare(&mut self, step: &Step) -> Result<(), Error> {
+        let key = Key::new(step);
+        if !self.ways.contains_key(&key) {
+            let way = Way::new(self.handle, &key)?;
+            self.ways.insert(key, way);
+        }
+        Ok(())
+    }
+
+    /// Asks for a product that was prepared.
+    pub(super) fn run(&self, step: &Step, stream: CUstream) -> Result<(), Error> {
+        let way = &self.ways[&Key::new(step)];
+        let Step::Gemm { x, weight, y, accumulate, workspace, workspace_bytes, .. } = *step else { unreachable!("a product") };
+        let (one, beta) = (1f32, if accumulate { 1f32 } else { 0f32 });
+        let at = |address: u64| std::ptr::with_exposed_provenance::<c_void>(address as usize);
+        // Rows of ours are columns there: yᵀ = weight xᵀ.
+        // SAFETY: handle, descriptor and layouts live as long as `self`; the layouts are those of the operands, which are in live allocations of a
+        // checked plan (see `Kernels::launch`), and the workspace has the bytes that the way was chosen for.
+        unsafe {
+            result::matmul(
+                self.handle,
+                way.matmul,
+                (&raw const one).cast(),
+                (&raw const beta).cast(),
+                at(weight),
+                way.weight,
+                at(x),
+                way.x,
+                at(y),
+                way.y,
+                at(y).cast_mut(),
+                way.y,
+                &way.algorithm,
+                at(workspace).cast_mut(),
+                workspace_bytes,
+                stream.cast(),
+            )
+        }
+        .map_err(failed("a product failed"))
+    }
+
+    /// Frees it all, when the GPU is done.
+    pub(super) fn close(&mut self) {
+        for (_, way) in self.ways.drain() {
+            way.close();
+        }
+        // SAFETY: created by `open`, destroyed here alone, and what was made with it is gone. What fails here has failed before.
+        let _ = unsafe { result::destroy_handle(self.handle) };
+    }
+}
+
+impl Way {
+    fn new(handle: sys::cublasLtHandle_t, key: &Key) -> Result<Way, Error> {
+        let refused = failed("a product could not be described");
+        let ([rows, k, m, ldx, ldy], wide) = (key.shape.map(|size| size as u64), sys::cudaDataType::CUDA_R_32F);
+        let narrow = if key.dtype == DType::F16 { sys::cudaDataType::CUDA_R_16F } else { sys::cudaDataType::CUDA_R_16BF };
+        // Whatever fails below leaves a few bytes behind, once, in a process that is not going to use them.
+        let matmul = result::create_matmul_desc(sys::cublasComputeType_t::CUBLAS_COMPUTE_32F, wide).map_err(&refused)?;
+        let weight = result::create_matrix_layout(narrow, k, m, k as i64).map_err(&refused)?;
+        let x = result::create_matrix_layout(narrow, k, rows, ldx as i64).map_err(&refused)?;
+        let y = result::create_matrix_layout(wide, m, rows, ldy as i64).map_err(&refused)?;
+        let attribute = sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_TRANSA;
+        // SAFETY: a live descriptor, and the 32-bit number that this attribute is.
+        unsafe { result::set_matmul_desc_attribute(matmul, attribute, (&raw const TRANSPOSED).cast(), 4) }.map_err(&refused)?;
+        let preference = result::create_matmul_pref().map_err(&refused)?;
+        use sys::cublasLtMatmulPreferenceAttributes_t as Wish;
+        let [of_x, of_weight, of_y] = key.alignments;
+        let wishes = [
+            (Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, of_weight),
+            (Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, of_x),
+            (Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, of_y),
+            (Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, of_y),
+        ];
+        for (wish, value) in wishes {
+            // SAFETY: a live preference, and the 32-bit number that this attribute is.
+            unsafe { result::set_matmul_pref_attribute(preference, wish, (&raw const value).cast(), 4) }.map_err(&refused)?;
+        }
+        let workspace = key.workspace as u64;
+        // SAFETY: a live preference, and the 64-bit number that this attribute is.
+        unsafe {
+            let wish = Wish::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
+            result::set_matmul_pref_attribute(preference, wish, (&raw const workspace).cast(), 8)
+        }
+        .map_err(&refused)?;
+        // SAFETY: all of these are live, and the layouts fit each other.
+        let found = unsafe { result::get_matmul_algo_heuristic(handle, matmul, weight, x, y, y, preference) };
+        // SAFETY: created above, not used again.
+        unsafe { result::destroy_matmul_pref(preference) }.map_err(&refused)?;
+        let algorithm = found.map_err(failed("it has no way of doing a product"))?.algo;
+        Ok(Way { matmul, weight, x, y, algorithm })
+    }
+
+    fn close(self) {
+        // SAFETY: created by `new`, destroyed here alone. What fails here has failed before.
+        let _ = unsafe { result::destroy_matmul_desc(self.matmul) };
+        for layout in [self.weight, self.x, self.y] {
+            // SAFETY: as above.
+            let _ = unsafe { result::destroy_matrix_layout(layout) };
+        }
+    }
+}
