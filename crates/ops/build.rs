@@ -83,9 +83,11 @@ fn nvcc() -> Option<PathBuf> {
     if ours.exists() {
         println!("cargo::rerun-if-changed={}", ours.display());
     }
-    let given = env::var_os("STATESPACE_NVCC").map(PathBuf::from);
     let starts = |nvcc: &PathBuf| Command::new(nvcc).arg("--version").output().is_ok_and(|output| output.status.success());
-    given.into_iter().chain([ours, "nvcc".into(), "/usr/local/cuda/bin/nvcc".into()]).find(starts)
+    match env::var_os("STATESPACE_NVCC") {
+        Some(given) => Some(given.into()).filter(starts),
+        None => [ours, "nvcc".into(), "/usr/local/cuda/bin/nvcc".into()].into_iter().find(starts),
+    }
 }
 
 /// Compiles one kernel for [`TARGETS`]. Profiles and features have folders of their own; what nvcc made is kept in one place for all of them.
@@ -121,11 +123,16 @@ fn emulated(kernels: &[(String, PathBuf)]) -> Result<(), String> {
         // Nothing of the C++ library is linked.
         command.args(["-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-fPIC"]);
         let (emulator, common) = (Path::new("src/cuda/emulator.h"), Path::new("src/cuda/common.cuh"));
-        if name != "emulator" {
-            command.args(["-fsanitize=alignment,bounds", "-fno-sanitize-recover=all"]);
+        if name == "emulator" {
+            command.arg("-c").arg(source);
+        } else {
+            command.args(["-fsanitize=alignment,bounds", "-fno-sanitize-recover=all", "-I."]);
             command.arg("-include").arg(emulator).arg("-include").arg(common);
+            // On a GPU each module is a program of its own. Here they are one, in which two structs of one name would be one struct.
+            let whole = folder.join(format!("{name}.cpp"));
+            fs::write(&whole, format!("namespace {{\n#include {source:?}\n}}\n")).expect("OUT_DIR can be written");
+            command.arg("-c").arg(whole);
         }
-        command.args(["-x", "c++", "-c"]).arg(source);
         compiled(command, &folder, name, "o", &[emulator, common, source])
     });
     let objects: Vec<PathBuf> = objects.into_iter().map(|object| object.unwrap_or_else(|refusal| panic!("{refusal}"))).collect();

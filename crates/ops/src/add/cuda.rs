@@ -23,7 +23,7 @@ pub fn launches(call: &Call) -> Vec<Step> {
     if rows * d == 0 {
         return Vec::new();
     }
-    let vector = [a, c, y].iter().all(|operand| operand.is_aligned(4)) && d % 4 == 0;
+    let vector = [a, c, y].iter().all(|operand| operand.is_aligned(4)) && d.is_multiple_of(4);
     let (grid, block) = row_grid(rows, d, if vector { 4 } else { 1 });
     let (a, c, y, lens) = (a.address, c.address, y.address, lens.address);
     let params = Params::new(AddParams { a, c, y, lens, rows: rows as i64, l: call.sizes.l as i64, d: d as i64 });

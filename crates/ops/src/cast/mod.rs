@@ -1,5 +1,8 @@
 //! `y = x` in another floating type; narrowing rounds to nearest, ties to even.
 
+#[cfg(feature = "cuda")]
+pub mod cuda;
+
 use half::{bf16, f16};
 use statespace_plan::ops::To;
 use statespace_simd::{Isa, Kernel, Level};

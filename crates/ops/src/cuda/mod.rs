@@ -45,13 +45,18 @@ include!(concat!(env!("OUT_DIR"), "/modules.rs"));
 /// What a node comes to on the device, in order.
 pub fn launches(attrs: &Attrs, call: &Call) -> Vec<Step> {
     match attrs {
-        Attrs::Add => crate::add::cuda::launches(call),
+        Attrs::Embed => crate::embed::cuda::launches(call),
+        Attrs::Rmsnorm(attrs) => crate::rmsnorm::cuda::launches(call, attrs),
         Attrs::Linear(attrs) => crate::linear::cuda::launches(call, attrs),
-        Attrs::LinearCrossEntropy(attrs) => crate::linear_cross_entropy::cuda::launches(call, attrs),
         Attrs::Conv1dSilu => crate::conv1d_silu::cuda::launches(call),
         Attrs::Scan(attrs) => crate::scan::cuda::launches(call, attrs),
+        Attrs::Add => crate::add::cuda::launches(call),
+        Attrs::Cast(_) => crate::cast::cuda::launches(call),
+        Attrs::Transpose => crate::transpose::cuda::launches(call),
+        Attrs::Softplus => crate::softplus::cuda::launches(call),
+        Attrs::SumRows => crate::sum_rows::cuda::launches(call),
+        Attrs::LinearCrossEntropy(attrs) => crate::linear_cross_entropy::cuda::launches(call, attrs),
         Attrs::Sample(attrs) => crate::sample::cuda::launches(call, attrs),
-        _ => Vec::new(),
     }
 }
 
@@ -59,11 +64,17 @@ pub fn launches(attrs: &Attrs, call: &Call) -> Vec<Step> {
 /// as aligned as they will be, and 0 where one is absent.
 pub fn scratch_bytes(attrs: &Attrs, call: &Call) -> u64 {
     match attrs {
-        Attrs::Embed | Attrs::Rmsnorm(_) | Attrs::Add | Attrs::Cast(_) | Attrs::Transpose | Attrs::Softplus | Attrs::SumRows => 0,
         Attrs::Linear(attrs) => crate::linear::cuda::scratch_bytes(call, attrs),
-        Attrs::LinearCrossEntropy(attrs) => crate::linear_cross_entropy::cuda::scratch_bytes(call, attrs),
         Attrs::Scan(attrs) => crate::scan::cuda::scratch_bytes(call, attrs),
-        Attrs::Conv1dSilu | Attrs::Sample(_) => 0,
-        _ => 0,
+        Attrs::LinearCrossEntropy(attrs) => crate::linear_cross_entropy::cuda::scratch_bytes(call, attrs),
+        Attrs::Embed
+        | Attrs::Rmsnorm(_)
+        | Attrs::Conv1dSilu
+        | Attrs::Add
+        | Attrs::Cast(_)
+        | Attrs::Transpose
+        | Attrs::Softplus
+        | Attrs::SumRows
+        | Attrs::Sample(_) => 0,
     }
 }

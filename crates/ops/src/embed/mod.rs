@@ -2,6 +2,9 @@
 //!
 //! An id outside `0..v` gives a row of NaN: the host checks ids before a run, and a mistake there must be seen, not read as another token.
 
+#[cfg(feature = "cuda")]
+pub mod cuda;
+
 use statespace_simd::{Isa, Kernel, Level, SharedOut};
 
 use crate::rows::{Part, Rows};

@@ -1,5 +1,8 @@
 //! Root-mean-square normalization over the last axis (Zhang and Sennrich, arXiv 1910.07467): `y = x / sqrt(mean(x²) + eps) · weight`.
 
+#[cfg(feature = "cuda")]
+pub mod cuda;
+
 use statespace_simd::{Isa, Kernel, Level, SharedOut};
 
 use crate::rows::{Input, Mat, Part, Rows};

@@ -1,5 +1,8 @@
 //! `y = log(1 + exp(x))` for x ≤ 20, else x: the scan's Δ, for looking at it.
 
+#[cfg(feature = "cuda")]
+pub mod cuda;
+
 use statespace_simd::{Isa, Kernel, Level, SharedOut, math as vector};
 
 use crate::math;

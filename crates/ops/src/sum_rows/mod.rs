@@ -1,5 +1,8 @@
 //! `acc[b] += Σ_t x[b,t]` over the valid rows, in order of t: pooling over any length in constant memory.
 
+#[cfg(feature = "cuda")]
+pub mod cuda;
+
 use statespace_simd::{Isa, Kernel, Level, SharedOut};
 
 use crate::rows::{Part, Rows, split};

@@ -1,5 +1,8 @@
 //! `y[b,j,i] = x[b,i,j]`.
 
+#[cfg(feature = "cuda")]
+pub mod cuda;
+
 use statespace_simd::SharedOut;
 
 use crate::rows::split;

@@ -1,8 +1,9 @@
 //! Cases beside the op table's, for what a GPU does in other ways than a CPU.
 
 use serde_json::{Value, json};
-use statespace_ops::cases::{Case, own_case};
+use statespace_ops::cases::{Case, Data, own_case};
 
+use super::node::{Way, run};
 use crate::parity::check_cases;
 
 fn cases(op: &str, specs: &[Value]) -> Vec<Case> {
@@ -50,4 +51,40 @@ pub fn sample_ties() {
     let of =
         |v: usize, high: f64| json!({ "dims": { "b": 12, "v": v, "k": 2 }, "attrs": { "steps": 3 }, "ranges": { "logits": [1.0, high] } });
     check_cases(&cases("sample", &[of(300, 1.0), of(3000, 1.0), of(1500, 1.000002), of(6000, 1.00002)]), 1);
+}
+
+/// Rows that vectors divide, of one block and of several, and pitched; every stored type into every other.
+pub fn rows_of_vectors() {
+    for (op, pitched) in [("embed", None), ("rmsnorm", Some("x")), ("add", None), ("softplus", Some("x"))] {
+        let spec = |d: usize| json!({ "dims": { "b": 2, "l": 3, "d": d, "v": 9 }, "lens": [3, 1] });
+        let mut specs = vec![spec(4), spec(64), spec(1100), spec(1101)];
+        specs.extend(pitched.map(|name| json!({ "dims": { "b": 1, "l": 3, "d": 128 }, "ld": { name: 132 } })));
+        check_cases(&cases(op, &specs), 1);
+    }
+    for to in ["f32", "bf16", "f16"] {
+        let narrow =
+            json!({ "dims": { "b": 1, "l": 3, "d": 36 }, "attrs": { "to": to }, "ld": { "x": 40 }, "ranges": { "x": [-1e-6, 1e-6] } });
+        let wide = json!({ "dims": { "b": 2, "l": 3, "d": 65 }, "attrs": { "to": to }, "lens": [1, 3], "ranges": { "x": [-7e4, 7e4] } });
+        for dtype in ["f32", "bf16", "f16"] {
+            let mut cases = cases("cast", &[narrow.clone(), wide.clone()]);
+            cases.iter_mut().for_each(|case| case.dtype = dtype.into());
+            check_cases(&cases, 2);
+        }
+    }
+}
+
+/// An id outside of the vocabulary is reported, unless its row is over, and gives NaN.
+pub fn embed_reports_a_bad_id() {
+    let case = own_case("embed", &json!({ "dims": { "b": 2, "l": 3, "d": 8, "v": 5 }, "lens": [3, 1] }));
+    for (tokens, fault) in [([0, 1, 2, 3, -1, 5], None), ([0, 5, 2, 3, 4, 4], Some(5)), ([0, 1, 2, -7, 4, 4], Some(-7))] {
+        let mut inputs = case.inputs(0);
+        inputs[0].as_mut().expect("tokens").data = Data::I32(tokens.to_vec());
+        let ran = run(&case, &inputs, Way::default()).expect("a launch");
+        assert_eq!(ran.fault, fault, "of {tokens:?}");
+        let Data::F32(y) = &ran.written[0].1 else { panic!("embed writes floats") };
+        // Rows that are over were NaN before.
+        let unwritten = (0..6).filter(|&row| row % 3 >= [3, 1][row / 3] || !(0..5).contains(&tokens[row]));
+        assert!(unwritten.clone().all(|row| y[row * 8..][..8].iter().all(|v| v.is_nan())), "of {tokens:?}");
+        assert_eq!(y.iter().filter(|v| v.is_nan()).count(), 8 * unwritten.count(), "of {tokens:?}");
+    }
 }

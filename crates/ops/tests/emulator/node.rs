@@ -21,10 +21,10 @@ pub struct Way<'a> {
     pub shared: Option<&'a str>,
 }
 
-/// What a node wrote, outputs first, then updated inputs, and its launches.
+/// What came of a node.
 pub struct Ran {
+    /// Outputs, then updated inputs.
     pub written: Vec<(String, Data)>,
-    pub steps: Vec<Step>,
     /// The bad id that it reported.
     pub fault: Option<i32>,
 }
@@ -105,7 +105,7 @@ pub fn run(case: &Case, inputs: &[Option<Tensor>], way: Way) -> Result<Ran, Stri
     }
     let Data::I32(words) = data("i32", fault.bytes()) else { unreachable!("data gives what it is asked for") };
     let fault = (words[0] == node as i32 + 1).then_some(words[1]);
-    Ok(Ran { written, steps, fault })
+    Ok(Ran { written, fault })
 }
 
 fn dtype(name: &str) -> DType {
