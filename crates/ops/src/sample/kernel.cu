@@ -45,12 +45,6 @@ struct Largest {
   template <typename T>
   __device__ __forceinline__ T rest(T some) const { return some; }
 };
-struct Smallest {
-  template <typename T>
-  __device__ __forceinline__ T operator()(T x, T y) const { return y < x ? y : x; }
-  template <typename T>
-  __device__ __forceinline__ T rest(T some) const { return some; }
-};
 
 template <typename T, typename Join>
 __device__ __forceinline__ T over_warp(T x, Join join) {
@@ -126,6 +120,14 @@ struct Row {
   __device__ __forceinline__ int bin(double score) const { return int(fminf(float(max - score) * BINS_PER_UNIT, float(BINS - 1))); }
 };
 
+/// The number of ids with this property, or the sum over them.
+template <typename T, typename Value>
+__device__ __forceinline__ T over_ids(const Row& row, Value value) {
+  T sum = 0;
+  for (int id = threadIdx.x; id < row.vocab; id += blockDim.x) sum += value(id);
+  return over_block(sum, Sum());
+}
+
 /// The first maximum of the scores.
 __device__ __forceinline__ int first_max(Row& row) {
   double best = lowest();
@@ -135,7 +137,7 @@ __device__ __forceinline__ int first_max(Row& row) {
     if (score > best || at == 0x7FFFFFFF) best = score, at = id;
   }
   row.max = over_block(best, Largest());
-  return over_block(best == row.max ? at : 0x7FFFFFFF, Smallest());
+  return ~over_block(best == row.max ? ~at : ~0x7FFFFFFF, Largest());
 }
 
 /// What is left has a key above this, or this key and an id that is not below.
@@ -153,7 +155,7 @@ __device__ __forceinline__ void sort(u64* keys, int* ids, int count) {
     for (int step = size / 2; step > 0; step /= 2) {
       __syncthreads();
       for (int pair = threadIdx.x; pair < count / 2; pair += blockDim.x) {
-        const int i = pair / step * 2 * step + pair % step, j = i + step;
+        const int low = pair & (step - 1), i = 2 * (pair - low) + low, j = i + step;
         const bool below = keys[i] < keys[j] || (keys[i] == keys[j] && ids[i] < ids[j]);
         if (below == ((i & size) == 0)) {
           const u64 key = keys[i];
@@ -212,12 +214,10 @@ __device__ bool cut_among_highest(const Row& row, Cut& cut) {
     left = over_block(kept, Sum());
   }
   if (row.top_p < 1.0) {
-    double weights = 0.0, total = 0.0;
+    double weights = 0.0;
     for (int i = begin; i < end && i < left; ++i) weights += row.weight(score_of(keys[i]));
-    if (row.top_k == 0) {
-      for (int id = threadIdx.x; id < row.vocab; id += blockDim.x) total += row.weight(row.score(id));
-    }
-    const double wanted = row.top_p * over_block(row.top_k == 0 ? total : weights, Sum());
+    const auto all = [&](int id) { return row.weight(row.score(id)); };
+    const double wanted = row.top_p * (row.top_k > 0 ? over_block(weights, Sum()) : over_ids<double>(row, all));
     double above = sum_before(weights);
     int kept = 0;
     for (int i = begin; i < end && i < left; ++i) {
@@ -241,14 +241,6 @@ __device__ __forceinline__ Number largest(int bits, Holds holds) {
     if (holds(next)) found = next;
   }
   return found;
-}
-
-/// The number of ids with this property, or the sum over them.
-template <typename T, typename Value>
-__device__ __forceinline__ T over_ids(const Row& row, Value value) {
-  T sum = 0;
-  for (int id = threadIdx.x; id < row.vocab; id += blockDim.x) sum += value(id);
-  return over_block(sum, Sum());
 }
 
 /// The cut of top-k and top-p.
@@ -310,11 +302,12 @@ __device__ int draw(const Row& row, const Cut& cut, double point) {
     const u64 key = key_of(score);
     if (key < cut.key || (key == cut.key && id < cut.id)) return 0.0;
     const double weight = row.weight(score);
-    return row.min_p > 0.0 && weight < row.min_p && row.tempered(score) < row.tempered(row.max) ? 0.0 : weight;
+    // The largest stays, whatever min_p is.
+    return weight < row.min_p && row.tempered(score) < row.tempered(row.max) ? 0.0 : weight;
   };
   // The first of `sums` with which `before` exceeds the point, else the last that adds to it; before it, `before`.
   double before = 0.0;
-  const auto find = [&](int count, double point) {
+  const auto find = [&](int count) {
     int found = 0;
     double upto = before, until = before;
     for (int i = 0; i < count; ++i) {
@@ -328,8 +321,7 @@ __device__ int draw(const Row& row, const Cut& cut, double point) {
   };
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, warps = blockDim.x / 32;
   int start = 0, end = row.vocab;
-  bool whole = true;
-  while (end - start > FEW) {
+  for (bool whole = true; whole || end - start > FEW; whole = false) {
     const int share = (end - start + warps - 1) / warps, from = start + warp * share, to = min(end, from + share);
     double sum = 0.0;
     for (int id = from + lane; id < to; id += 32) sum += weight(id);
@@ -339,21 +331,16 @@ __device__ int draw(const Row& row, const Cut& cut, double point) {
     if (whole) {
       double total = 0.0;
       for (int i = 0; i < warps; ++i) total += sums[i];
-      point *= total, whole = false;
+      point *= total;
     }
-    start += find(warps, point) * share;
+    start += find(warps) * share;
     end = min(end, start + share);
     __syncthreads();
   }
   const int count = end - start;
   if (int(threadIdx.x) < count) sums[threadIdx.x] = weight(start + int(threadIdx.x));
   __syncthreads();
-  if (whole) {
-    double total = 0.0;
-    for (int i = 0; i < count; ++i) total += sums[i];
-    point *= total;
-  }
-  return start + find(count, point);
+  return start + find(count);
 }
 
 /// The id chosen by what the sampler says.

@@ -308,9 +308,9 @@ __device__ __forceinline__ void step(const ScanParams& p) {
 }  // namespace
 
 /// Grid: one block for 32 channels, each chunk and batch row.
-#define WALK(name, Io, N, LANES)                                                                         \
-  KERNEL_BOUNDS(scan_walk_##name, ScanParams, CHANNELS * LANES) { walk<Io, N, LANES, false>(p); }        \
-  KERNEL_BOUNDS(scan_carry_##name, ScanParams, CHANNELS * LANES) { walk<Io, N, LANES, true>(p); }
+#define WALK(name, Io, N, LANES)                                                                                            \
+  KERNEL_BOUNDS(scan_walk_##name, ScanParams, CHANNELS * LANES, 16 / LANES) { walk<Io, N, LANES, false>(p); }                \
+  KERNEL_BOUNDS(scan_carry_##name, ScanParams, CHANNELS * LANES, 16 / LANES) { walk<Io, N, LANES, true>(p); }
 
 WALK(f32_n8, Single, 8, 2)
 WALK(f32_n16, Single, 16, 4)
