@@ -1,13 +1,14 @@
 /**
  * `npm test`: every level from cheap to dear, ending with the line `N passed, N failed, N skipped`. `npm test -- NAME` runs the test files
  * and tests of that name, and the Rust tests of that op or crate, against a development build. A level whose needs are missing is skipped
- * with its reason; `STATESPACE_REQUIRE=rust,native,wasm,chromium,packaging` makes that a failure.
+ * with its reason; `STATESPACE_REQUIRE=rust,cuda,native,wasm,chromium,packaging` makes that a failure.
  */
 import { type SpawnSyncOptions, spawn, spawnSync } from "node:child_process"
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { build, buildDeclarations, buildNative, buildTypeScript, devFile, nativeFile } from "./build.ts"
 import { buildWasm, wasmMissing } from "./build-wasm.ts"
+import { cudaMissing } from "./cuda.ts"
 import { bin, chromiumMissing, locked, Refusal, root, rustMissing, script, work } from "./setup.ts"
 import type { Tally } from "./test-reporter.ts"
 
@@ -115,8 +116,11 @@ function wasmBuilt(): string | null {
 
 async function everything(): Promise<void> {
   vitest("house", ["test/house"])
-  const native = nativeBuilt()
   const missing = rustMissing()
+  // What it brings, the builds use: kernels are compiled with the crates, and tested with them on an emulator.
+  const cuda = missing ?? cudaMissing()
+  if (cuda) skip("cuda", cuda)
+  const native = nativeBuilt()
   if (missing) skip("rust", missing)
   else await rust(["--workspace"])
   vitest("unit", ["test/unit"])

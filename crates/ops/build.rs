@@ -84,7 +84,7 @@ fn nvcc() -> Option<PathBuf> {
         println!("cargo::rerun-if-changed={}", ours.display());
     }
     let starts = |nvcc: &PathBuf| Command::new(nvcc).arg("--version").output().is_ok_and(|output| output.status.success());
-    match env::var_os("STATESPACE_NVCC") {
+    match env::var_os("STATESPACE_NVCC").filter(|given| !given.is_empty()) {
         Some(given) => Some(given.into()).filter(starts),
         None => [ours, "nvcc".into(), "/usr/local/cuda/bin/nvcc".into()].into_iter().find(starts),
     }

@@ -19,6 +19,12 @@ test("each op has its folder in crates/ops, and no folder but those of the cases
   expect(folders("crates/ops/src").filter((name) => !["cases", "cuda"].includes(name))).toEqual([...names].sort())
 })
 
+test("each op has its launches and its kernels for CUDA", () => {
+  const have = new Set(files("crates/ops/src", "/cuda.rs", "/kernel.cu"))
+  const wanted = names.flatMap((name) => ["cuda.rs", "kernel.cu"].map((file) => `crates/ops/src/${name}/${file}`))
+  expect(wanted.filter((path) => !have.has(path))).toEqual([])
+})
+
 test("each op has its file in ts/ops", () => {
   const have = new Set(files("ts/ops", ".ts"))
   expect(names.filter((name) => !have.has(`ts/ops/${name}.ts`))).toEqual([])

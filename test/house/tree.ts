@@ -34,7 +34,7 @@ export function json<T>(path: string): T {
 /** Every source file that people write. */
 export function sources(): string[] {
   return ["ts", "crates", "bindings", "benches", "scripts", "test", "examples"]
-    .flatMap((folder) => files(folder, ".ts", ".js", ".mjs", ".rs"))
+    .flatMap((folder) => files(folder, ".ts", ".js", ".mjs", ".rs", ".cu", ".cuh", ".h", ".cpp"))
     .filter((path) => !path.includes(".gen."))
 }
 
