@@ -147,11 +147,11 @@ macro_rules! ops {
 }
 
 macro_rules! own_cases {
-    ($($name:ident)*) => { $(
+    ($($of:ident::$name:ident)*) => { $(
         #[test]
         fn $name() {
             #[cfg(emulated)]
-            emulator::cases::$name();
+            emulator::$of::$name();
             #[cfg(not(emulated))]
             skip();
         }
@@ -174,12 +174,17 @@ ops! {
 }
 
 own_cases! {
-    rows_of_vectors
-    embed_reports_a_bad_id
-    conv1d_silu_tiles
-    scan_chunks_and_states
-    sample_large
-    sample_ties
+    cases::rows_of_vectors
+    cases::embed_reports_a_bad_id
+    cases::conv1d_silu_tiles
+    cases::scan_chunks_and_states
+    cases::sample_large
+    cases::sample_ties
+    products::linear_shapes
+    products::linear_long
+    products::linear_rounded
+    products::linear_cross_entropy_blocks
+    products::linear_cross_entropy_reports_a_bad_target
 }
 
 #[test]

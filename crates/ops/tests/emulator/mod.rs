@@ -3,6 +3,7 @@
 pub mod cases;
 pub mod memory;
 pub mod node;
+pub mod products;
 
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::sync::{Mutex, PoisonError};
