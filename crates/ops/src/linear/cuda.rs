@@ -289,7 +289,7 @@ impl Product<'_> {
     /// Columns `start` … `start + width` of `out`, which has `count`, by cuBLASLt.
     ///
     /// It writes a whole rectangle and knows neither bias nor rows that are not valid. Where it cannot write y itself, it writes beside it what
-    /// [`finish`] then adds up. Where the residual is y it adds onto it: a row of x that is not valid has been filled with zeros, so that such
+    /// `linear_finish` then adds up. Where the residual is y it adds onto it: a row of x that is not valid has been filled with zeros, so that such
     /// a row of y keeps its values.
     fn gemm(&self, weight: u64, start: usize, width: usize, count: usize, out: &Out) -> Vec<Step> {
         let (rows, k, layout) = (self.call.rows(), self.call.sizes.k, self.layout(count));

@@ -170,7 +170,7 @@ __device__ __forceinline__ void stage_x(const LinearParams& p, u32 start, u32 va
 /// Few rows of x: a warp (or `split` warps) has GROUP rows of W and ROWS rows of x.
 ///
 /// An H100 has 2.3 MB on their way to hide 0.7 µs at 3.35 TB/s: 18 kB a multiprocessor. A warp has its current and its next GROUP × 512 bytes
-/// under way, so that 9 warps would do and 16 to 32 are there. Small matrices have too few rows for that: their columns are shared by `split`
+/// under way, so that 9 warps would do and 16 to 24 are there. Small matrices have too few rows for that: their columns are shared by `split`
 /// warps. The first pieces of W are asked for before x, so that both take one latency. A block stays and goes on to other rows of W, since
 /// eight rows of x from the L2 cache are more than the 32 rows of W that they meet.
 template <class W, int ROWS, bool VECTOR>

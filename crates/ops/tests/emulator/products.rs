@@ -49,14 +49,18 @@ pub fn linear_rounded() {
     }
     for range in [1e-30, 1e-6, 3e5, 1e30] {
         let range = [-range, range];
-        specs.push(json!({ "dims": { "b": 1, "l": 40, "k": 64, "m": 30 }, "attrs": bf16, "without": ["bias", "residual"], "ranges": { "x": range } }));
+        let dims = json!({ "b": 1, "l": 40, "k": 64, "m": 30 });
+        specs.push(json!({ "dims": dims, "attrs": bf16, "without": ["bias", "residual"], "ranges": { "x": range } }));
     }
     check_cases(&stored("linear", &specs), 1);
 }
 
 /// Blocks of the vocabulary after one another, for each way of the product.
 pub fn linear_cross_entropy_blocks() {
-    let of = |b: usize, l: usize, k: usize, m: usize, vocab: usize, compute: &str| json!({ "dims": { "b": b, "l": l, "k": k, "m": m }, "attrs": { "compute": compute, "vocab": vocab } });
+    let of = |b: usize, l: usize, k: usize, m: usize, vocab: usize, compute: &str| {
+        let dims = json!({ "b": b, "l": l, "k": k, "m": m });
+        json!({ "dims": dims, "attrs": { "compute": compute, "vocab": vocab } })
+    };
     let mut specs = vec![of(1, 1, 64, 3000, 2999, "f32"), of(3, 3, 7, 500, 0, "bf16")];
     for compute in ["f32", "bf16"] {
         specs.push(of(2, 40, 33, 300, 257, compute));
