@@ -36,7 +36,8 @@ KERNEL_BOUNDS(linear_cross_entropy_block, CrossEntropyParams, 1024) {
   const u32 row = blockIdx.x;
   if (!is_valid(p.lens, row, p.l)) return;
   const float* logits = p.logits + row * p.pitch;
-  float max = -INFINITY;
+  // Minus infinity and, below, NaN by their bits: NVRTC has no names for them.
+  float max = __uint_as_float(0xFF800000u);
 #pragma unroll 8
   for (u32 i = threadIdx.x; i < p.width; i += blockDim.x) max = fmaxf(max, logits[i]);
   max = block_max(max, largest);
@@ -49,7 +50,7 @@ KERNEL_BOUNDS(linear_cross_entropy_block, CrossEntropyParams, 1024) {
   const int target = p.targets[row];
   const bool is_known = target >= 0 && u32(target) < p.vocab;
   // Of an unknown target, NaN: a mistake there must be seen.
-  float4 known = p.start == 0 ? make_float4(max, 0.0f, NAN, 0.0f) : p.board[row];
+  float4 known = p.start == 0 ? make_float4(max, 0.0f, __uint_as_float(0x7FC00000u), 0.0f) : p.board[row];
   const float most = fmaxf(known.x, max);
   known.y = known.y * exponential(known.x - most) + sum * exponential(max - most);
   known.x = most;
