@@ -2,12 +2,12 @@
 // This package in a page, through its public API; the twin of wllama.js. Times in ms, speeds in tokens/s.
 import { tokenIds as ids } from "/benches/model/ids.mjs"
 
-/** @param {{ module: string, folder: string, threads: number, prefill: number, decode: number, runs: number }} o */
+/** @param {{ module: string, folder: string, wasm?: string, threads: number, prefill: number, decode: number, runs: number }} o */
 export async function measure(o) {
   const start = performance.now()
   const { load } = await import(o.module)
   const imported = performance.now()
-  const model = await load(o.folder, { threads: o.threads })
+  const model = await load(o.folder, { threads: o.threads, wasm: o.wasm })
   const loaded = performance.now()
   await model.complete(ids(8, 1), { maxNewTokens: 1 })
   const first = performance.now()

@@ -1,11 +1,12 @@
 /**
  * The 130M shape in Chromium: this package beside @wllama/wllama with each of its types. The engines take turns, a fresh page each time, and
  * medians over the rounds are compared, since these machines are shared and drift.
- *   npx tsx benches/browser/run.ts [--rounds 3] [--threads 2] [--peers]
+ *   npx tsx benches/browser/run.ts [--rounds 3] [--threads 2] [--plain] [--peers]
+ * `--plain` lets the module without relaxed SIMD, which Chromium does not take by itself, have turns too.
  */
 import { execFileSync } from "node:child_process"
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
-import { cpus } from "node:os"
+import { cpus, loadavg } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
@@ -20,6 +21,7 @@ const { values: options } = parseArgs({
   options: {
     rounds: { type: "string", default: "3" },
     threads: { type: "string", default: "2" },
+    plain: { type: "boolean", default: false },
     peers: { type: "boolean", default: false },
   },
 })
@@ -65,10 +67,14 @@ async function measure(script: string, argument: Record<string, unknown>): Promi
   return measured
 }
 
+const [load] = loadavg()
 const runs = new Map<string, Measured[]>()
 for (let round = 0; round < Number(options.rounds); round++) {
   const keep = (engine: string, measured: Measured): void => void runs.set(engine, [...(runs.get(engine) ?? []), measured])
-  keep("statespace bf16", await measure("ours.js", { module: "/dist/browser.js", folder: `${server.origin}/models/${name}/` }))
+  const ours = { module: "/dist/browser.js", folder: `${server.origin}/models/${name}/` }
+  keep("statespace bf16", await measure("ours.js", ours))
+  const plain = common.threads > 1 ? "/wasm/engine-threads.wasm" : "/wasm/engine.wasm"
+  if (options.plain) keep("statespace bf16, without relaxed SIMD", await measure("ours.js", { ...ours, wasm: plain }))
   for (const type of types) keep(`wllama ${type}`, await measure("wllama.js", { file: `/models/${name}-${type}.gguf` }))
   process.stderr.write(`round ${round + 1} of ${options.rounds}\n`)
 }
@@ -88,6 +94,7 @@ const report = {
   browser: browser.version(),
   cpu: cpus()[0]?.model.trim(),
   cores: cpus().length,
+  loadAverage: Number(load?.toFixed(1)),
   shape: name,
   threads: common.threads,
   unit: "tokens/s; prefill 512, decode 64 after 16; ms from import to the first token after 8",

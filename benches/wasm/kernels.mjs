@@ -1,16 +1,21 @@
 // @ts-check Kernels of the WebAssembly engine on one thread in Node, interleaved: medians of CPU time, beside what this machine's own
 //   multiplications and additions, and reads, come to in WebAssembly. One object on stdout.
-//   node benches/wasm/kernels.mjs [runs] [glue.js module.wasm]
+//   node [--experimental-wasm-relaxed-simd] benches/wasm/kernels.mjs [runs] [glue.js module.wasm...]
+//   Several modules of one glue take turns; Node 20 needs the flag for those with relaxed SIMD.
 import { readFileSync } from "node:fs"
 import binaryen from "binaryen"
 
-const [runs = "15", glue = "wasm/engine.js", file = "wasm/engine.wasm"] = process.argv.slice(2)
+const [runs = "15", glue = "wasm/engine.js", ...given] = process.argv.slice(2)
 const { instantiate } = await import(new URL(`../../${glue}`, import.meta.url).href)
-const shell = instantiate({ module: readFileSync(new URL(`../../${file}`, import.meta.url)) })
-const engine = new shell.WasmEngine("{}")
-const { opset } = JSON.parse(shell.info())
+const shells = (given.length > 0 ? given : ["wasm/engine.wasm"]).map((file) =>
+  instantiate({ module: readFileSync(new URL(`../../${file}`, import.meta.url)) }),
+)
+/** @type {{ opset: string, isas: string[] }[]} */
+const infos = shells.map((shell) => JSON.parse(shell.info()))
+const opset = infos[0]?.opset
 
 /** @typedef {{ run: () => void, unit: string, amount: number }} Bench `amount` units of work a run. */
+/** @typedef {(engine: any) => Bench} Maker */
 
 /** Twelve chains of a multiplication and an addition: what hides the latency of both, and fits the registers of any engine. */
 const chains = Array.from({ length: 12 }, (_, i) => `$s${i}`)
@@ -45,7 +50,7 @@ const sizes = /** @type {Record<string, number>} */ ({ f32: 4, bf16: 2 })
  * @param {object} attrs
  * @param {Pick<Bench, "unit" | "amount">} per
  * @param {Record<string, number[]>} states
- * @returns {Bench}
+ * @returns {Maker}
  */
 function node(op, inputs, order, shape, attrs, per, states = {}) {
   /** @type {Record<string, number>} */
@@ -68,18 +73,20 @@ function node(op, inputs, order, shape, attrs, per, states = {}) {
     nodes: [{ id: 0, op, in: order.map((name) => (name === null ? null : ids[name])), out: [ids.y], attrs, at: op }],
     ...{ inputs: of(inputs.map(([name]) => name)), outputs: of(["y"]), state: of(Object.keys(states)) },
   }
-  const program = engine.load(JSON.stringify(plan))
-  const state = engine.state(program)
-  for (const [name, shape, dtype] of inputs) {
-    const values = Float32Array.from({ length: shape.reduce((x, y) => x * y, 1) }, (_, i) => (((i * 7919) % 1000) - 600) / 1000)
-    const halves = dtype === "bf16" ? Uint16Array.from(new Uint32Array(values.buffer), (bits) => bits >>> 16) : values
-    engine.write(program, name, new Uint8Array(halves.buffer))
+  return (engine) => {
+    const program = engine.load(JSON.stringify(plan))
+    const state = engine.state(program)
+    for (const [name, shape, dtype] of inputs) {
+      const values = Float32Array.from({ length: shape.reduce((x, y) => x * y, 1) }, (_, i) => (((i * 7919) % 1000) - 600) / 1000)
+      const halves = dtype === "bf16" ? Uint16Array.from(new Uint32Array(values.buffer), (bits) => bits >>> 16) : values
+      engine.write(program, name, new Uint8Array(halves.buffer))
+    }
+    const run = () => {
+      engine.start(program, state, 1)
+      while (!engine.advance()) {}
+    }
+    return { run, ...per }
   }
-  const run = () => {
-    engine.start(program, state, 1)
-    while (!engine.advance()) {}
-  }
-  return { run, ...per }
 }
 
 /** @param {number} l @param {number} k @param {number} m */
@@ -122,10 +129,10 @@ const convolution = (l) =>
     { past: [1, 3, e] },
   )
 
-/** @type {Record<string, Bench>} */
-const benches = {
-  "limit: multiply and add": { run: () => limit.multiplyAdd(1e7), unit: "GFLOP/s", amount: (1e7 * 96) / 1e9 },
-  "limit: read 16 MB": { run: () => limit.read(2 ** 24), unit: "GB/s", amount: 2 ** 24 / 1e9 },
+/** @type {Record<string, Maker>} */
+const makers = {
+  "limit: multiply and add": () => ({ run: () => limit.multiplyAdd(1e7), unit: "GFLOP/s", amount: (1e7 * 96) / 1e9 }),
+  "limit: read 16 MB": () => ({ run: () => limit.read(2 ** 24), unit: "GB/s", amount: 2 ** 24 / 1e9 }),
   "linear 512 x 768 x 3072": linear(512, 768, 3072),
   "linear 512 x 1536 x 768": linear(512, 1536, 768),
   "linear 1 x 768 x 12288": linear(1, 768, 12288, true),
@@ -135,6 +142,16 @@ const benches = {
   "convolution of 512": convolution(512),
   "convolution of 1": convolution(1),
 }
+
+const engines = shells.map((shell) => new shell.WasmEngine("{}"))
+const benches = Object.fromEntries(
+  Object.entries(makers).flatMap(([name, make]) =>
+    engines.slice(0, name.startsWith("limit") ? 1 : undefined).map((engine, i) => {
+      const isa = infos[i]?.isas[0]
+      return [engines.length > 1 && !name.startsWith("limit") ? `${name}, ${isa}` : name, make(engine)]
+    }),
+  ),
+)
 
 /** @param {Bench} bench Seconds of CPU time. */
 function time({ run }, times = 1) {
@@ -158,4 +175,4 @@ const results = Object.entries(benches).map(([name, { unit, amount }]) => {
   const value = unit.startsWith("ns") ? (seconds * 1e9) / amount : amount / seconds
   return { name, value: Number(value.toPrecision(3)), unit }
 })
-console.log(JSON.stringify({ node: process.version, isas: JSON.parse(shell.info()).isas, runs: Number(runs), results }, null, 1))
+console.log(JSON.stringify({ node: process.version, isas: infos.map(({ isas }) => isas[0]), runs: Number(runs), results }, null, 1))
