@@ -64,7 +64,7 @@ unsigned barrier_generation, barrier_arrived;
 int barrier_sum, barrier_result;
 
 alignas(128) unsigned char memory[SHARED_BYTES + RED];
-size_t memory_used;
+size_t memory_used = sizeof(memory);
 size_t dynamic_size;
 Variable variables[64];
 int variable_count;
@@ -125,7 +125,8 @@ void check_red(const unsigned char* end, const char* what) {
 
 void run_block(bool descending) {
   const unsigned threads = thread_count();
-  memset(memory, 0xFF, sizeof(memory));
+  // Of the block before; all of it to begin with.
+  memset(memory, 0xFF, memory_used);
   memory_used = 0;
   reserve(dynamic_size, 128);
   variable_count = 0;

@@ -2,24 +2,37 @@
 
 use statespace_ops::cases::Data;
 
-/// Bytes before and behind an operand that nobody may touch. As floats they are NaN, as ids out of range.
+/// Bytes before and behind an operand that nobody may touch.
 const GUARD: usize = 256;
-const GUARD_BYTE: u8 = 0xFF;
+/// What they are around an input: NaN as floats, out of range as ids.
+const AROUND_INPUT: u8 = 0xFF;
+/// What they are around an output, other than a kernel would make of what it reads where nothing is.
+const AROUND_OUTPUT: u8 = 0xFD;
 
 /// An operand.
 pub struct Buffer {
     memory: Vec<u8>,
     start: usize,
     len: usize,
+    guard: u8,
 }
 
 impl Buffer {
-    /// `bytes` at `shift` bytes behind a multiple of 256.
-    pub fn new(bytes: &[u8], shift: usize) -> Self {
-        let mut memory = vec![GUARD_BYTE; bytes.len() + shift + 3 * GUARD];
+    /// An input, or memory of the executor: `bytes` at `shift` bytes behind a multiple of 256.
+    pub fn input(bytes: &[u8], shift: usize) -> Self {
+        Self::new(bytes, shift, AROUND_INPUT)
+    }
+
+    /// The same of an output.
+    pub fn output(bytes: &[u8], shift: usize) -> Self {
+        Self::new(bytes, shift, AROUND_OUTPUT)
+    }
+
+    fn new(bytes: &[u8], shift: usize, guard: u8) -> Self {
+        let mut memory = vec![guard; bytes.len() + shift + 3 * GUARD];
         let start = memory.as_ptr().align_offset(GUARD) + GUARD + shift;
         memory[start..start + bytes.len()].copy_from_slice(bytes);
-        Self { memory, start, len: bytes.len() }
+        Self { memory, start, len: bytes.len(), guard }
     }
 
     /// Where the operand begins.
@@ -35,7 +48,7 @@ impl Buffer {
     /// Whether nothing beside the operand was written.
     pub fn is_guarded(&self) -> bool {
         let (before, after) = (&self.memory[..self.start], &self.memory[self.start + self.len..]);
-        [before, after].into_iter().flatten().all(|byte| *byte == GUARD_BYTE)
+        [before, after].into_iter().flatten().all(|byte| *byte == self.guard)
     }
 }
 

@@ -34,7 +34,7 @@ pub fn run(case: &Case, inputs: &[Option<Tensor>], way: Way) -> Result<Ran, Stri
     let shift = |name: &str, dtype: &str| if way.shifted && name != "weight" { size(dtype) } else { 0 };
     let mut given: Vec<Option<Buffer>> = inputs
         .iter()
-        .map(|tensor| tensor.as_ref().map(|tensor| Buffer::new(&tensor.bytes(), shift(&tensor.name, tensor.dtype()))))
+        .map(|tensor| tensor.as_ref().map(|tensor| Buffer::input(&tensor.bytes(), shift(&tensor.name, tensor.dtype()))))
         .collect();
     let shared = way.shared.and_then(|name| inputs.iter().position(|tensor| tensor.as_ref().is_some_and(|tensor| tensor.name == name)));
     let outputs = case.outputs();
@@ -43,9 +43,9 @@ pub fn run(case: &Case, inputs: &[Option<Tensor>], way: Way) -> Result<Ran, Stri
         .enumerate()
         .map(|(i, output)| match shared.filter(|_| i == 0) {
             Some(input) => {
-                Buffer::new(&inputs[input].as_ref().expect("the input that is shared").bytes(), shift(&output.name, &output.dtype))
+                Buffer::input(&inputs[input].as_ref().expect("the input that is shared").bytes(), shift(&output.name, &output.dtype))
             }
-            None => Buffer::new(&unwritten(&output.dtype, output.shape.iter().product()), shift(&output.name, &output.dtype)),
+            None => Buffer::output(&unwritten(&output.dtype, output.shape.iter().product()), shift(&output.name, &output.dtype)),
         })
         .collect();
 
@@ -65,8 +65,8 @@ pub fn run(case: &Case, inputs: &[Option<Tensor>], way: Way) -> Result<Ran, Stri
         sources[i] = Operand { address, ld: tensor.ld, dtype: dtype(tensor.dtype()) };
     }
     let (sizes, attrs) = (sizes(case), attrs(case));
-    let mut step = Buffer::new(&[0; 4], 0);
-    let mut fault = Buffer::new(&[0; 8], 0);
+    let mut step = Buffer::input(&[0; 4], 0);
+    let mut fault = Buffer::input(&[0; 8], 0);
     let device = Device { multiprocessors: 4, shared_per_block_optin: 227 << 10, capability: (9, 0) };
     let (node, gemm) = (41, way.gemm);
     let mut call = Call {
@@ -81,7 +81,7 @@ pub fn run(case: &Case, inputs: &[Option<Tensor>], way: Way) -> Result<Ran, Stri
         gemm,
     };
     let bytes = scratch_bytes(&attrs, &call);
-    let mut scratch = Buffer::new(&vec![0xFF; usize::try_from(bytes).expect("a size")], 0);
+    let mut scratch = Buffer::input(&vec![0xFF; usize::try_from(bytes).expect("a size")], 0);
     call.scratch = scratch.address();
     let steps = launches(&attrs, &call);
     for _ in 0..case.attrs.get("steps").map_or(1, |_| case.dim("steps")) {
@@ -116,11 +116,11 @@ fn size(name: &str) -> usize {
     statespace_ops::cuda::size(dtype(name))
 }
 
-/// What an output holds before it is written: NaN, or [`UNWRITTEN`].
-fn unwritten(dtype: &str, count: usize) -> Vec<u8> {
+/// What an output holds before it is written: a NaN that no arithmetic makes, or [`UNWRITTEN`].
+pub fn unwritten(dtype: &str, count: usize) -> Vec<u8> {
     match dtype {
-        "f32" => f32::NAN.to_le_bytes().repeat(count),
-        "bf16" | "f16" => 0x7FFFu16.to_le_bytes().repeat(count),
+        "f32" => 0xFFDE_AD01u32.to_le_bytes().repeat(count),
+        "bf16" | "f16" => 0xFFDEu16.to_le_bytes().repeat(count),
         _ => UNWRITTEN.to_le_bytes().repeat(count),
     }
 }
