@@ -176,6 +176,11 @@ export const errorCodes: Readonly<Record<string, ErrorRow>> = {
     meaning: "The backend is not on this machine or not in this release.",
     fix: "Use backend auto; the message says what is missing.",
   },
+  BACKEND_DEVICE: {
+    class: "BackendUnavailableError",
+    meaning: "There is a GPU, but its driver is too old, or it is busy, too old itself, or has failed.",
+    fix: "Update NVIDIA's driver, free the GPU, or use another backend.",
+  },
   MEMORY_LIMIT: {
     class: "MemoryLimitError",
     meaning: "More memory would be needed than allowed; nothing was allocated.",
@@ -224,6 +229,11 @@ export const errorCodes: Readonly<Record<string, ErrorRow>> = {
     class: "DeviceError",
     meaning: "A handle of an engine was released, belongs to another engine, or stands for something else.",
     fix: "Use handles of this engine that were not released.",
+  },
+  DEVICE_GPU: {
+    class: "DeviceError",
+    meaning: "The GPU has failed; what was on it is lost.",
+    fix: "Load the model again; where that does not help, use another backend.",
   },
   DEVICE_GUARD: {
     class: "DeviceError",

@@ -21,10 +21,11 @@ test("what differs between Node and browsers stays within 700 lines", () => {
   expect(total(ts("io/web", "platform"))).toBeLessThanOrEqual(700)
 })
 
-// 4300 until checkpoints came from addresses, files and memory as well as from paths, and the scan's engine from either platform.
-test("the rest of ts stays within 5200 lines", () => {
+// 4300 until checkpoints came from addresses, files and memory as well as from paths, and the scan's engine from either platform; 5200 until
+// there were GPUs to look for, to fit into, and to go back from.
+test("the rest of ts stays within 5300 lines", () => {
   const counted = new Set(ts("graph", "ops", "plan", "cli", "backend/wasm", "io/web", "platform"))
-  expect(total(files("ts", ".ts").filter((path) => !counted.has(path)))).toBeLessThanOrEqual(5200)
+  expect(total(files("ts", ".ts").filter((path) => !counted.has(path)))).toBeLessThanOrEqual(5300)
 })
 
 test("the CLI stays within 1000 lines", () => {

@@ -19,6 +19,7 @@ export const way: { backend: "native" | "wasm"; threads?: number; worker?: false
   threads: 2,
   ...(!relaxed && { wasm: assets.wasm(crossOriginIsolated, false) }),
 }
+export const isCuda = false
 export const isNative = false
 
 let opened: Promise<Backend> | undefined

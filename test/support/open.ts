@@ -5,5 +5,8 @@ import { openModelIn } from "./models.ts"
 
 /** The embedded model (`rustbook`), or a small random one (`mamba`, `mamba-odd`). */
 export async function openTested(name: string, parts: Parameters<typeof openModelIn>[2] = {}): Promise<Model> {
-  return openModelIn(name === "rustbook" ? "models/rustbook-mamba1-2.8m" : `test/golden/families/${name}`, await openBackend(), parts)
+  return openModelIn(name === "rustbook" ? "models/rustbook-mamba1-2.8m" : `test/golden/families/${name}`, await openBackend(), {
+    compute: "f32",
+    ...parts,
+  })
 }

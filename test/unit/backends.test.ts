@@ -21,8 +21,21 @@ import { fakeBackend } from "../support/fake-engine.ts"
 import { serveFiles } from "../support/file-server.ts"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
-const absent = (name: string): BackendUnavailableError =>
-  new BackendUnavailableError("BACKEND_UNAVAILABLE", `No ${name} here.`, { backend: name, fix: `Install ${name}.` })
+const absent = (name: string, code = "BACKEND_UNAVAILABLE"): BackendUnavailableError =>
+  new BackendUnavailableError(code, `No ${name} here.`, { backend: name, fix: `Install ${name}.` })
+/** A backend whose engines are on a GPU with so much free memory. */
+function gpu(free: number): Backend {
+  const inner = fakeBackend()
+  const device = { index: 0, name: "GPU", memory: 2 ** 40, free, capability: "9.0", driver: "13.0" }
+  return {
+    ...inner,
+    name: "cuda",
+    async open() {
+      const engine = await inner.open()
+      return { ...engine, info: () => ({ ...engine.info(), device }) }
+    },
+  }
+}
 
 /** A platform on which the named backends are there; it keeps what it warns of. */
 function platform(...there: string[]): Platform & { warnings: string[][]; asked: unknown[] } {
@@ -30,7 +43,7 @@ function platform(...there: string[]): Platform & { warnings: string[][]; asked:
   const asked: unknown[] = []
   const backend = (name: string): Backend => ({ ...fakeBackend(), name })
   return {
-    ...{ name: "node", order: ["native", "wasm"], warnings, asked },
+    ...{ name: "node", order: ["cuda", "native", "wasm"], warnings, asked },
     async backend(name, options) {
       asked.push([name, options])
       if (!there.includes(name)) throw absent(name)
@@ -63,6 +76,17 @@ describe("auto", () => {
     for (const part of ["wasm", "No native here.", "Install native."]) expect(message).toContain(part)
   })
 
+  it("is silent about a GPU that nobody has, not about one that is of no use", async () => {
+    const one = platform("native")
+    expect((await chooseBackend(one)).name).toBe("native")
+    expect(one.warnings).toEqual([])
+    const old = platform("native")
+    const { backend } = old
+    old.backend = (name, options) => (name === "cuda" ? Promise.reject(absent(name, "BACKEND_DEVICE")) : backend(name, options))
+    expect((await chooseBackend(old)).name).toBe("native")
+    expect(old.warnings).toEqual([["STATESPACE_FALLBACK", expect.stringContaining("No cuda here.")]])
+  })
+
   it("has the reasons of all when there is none", async () => {
     const error = await chooseBackend(platform()).catch((caught: unknown) => caught)
     expect(error).toBeInstanceOf(BackendUnavailableError)
@@ -72,7 +96,7 @@ describe("auto", () => {
   it("does not hide that the native module is another version's", async () => {
     const stale = platform("wasm")
     const other = new PlanError("PLAN_OPSET", "Another version.", { fix: "Build it.", issues: [] })
-    stale.backend = (name) => (name === "native" ? Promise.reject(other) : Promise.resolve(fakeBackend()))
+    stale.backend = (name) => (name === "wasm" ? Promise.resolve(fakeBackend()) : Promise.reject(other))
     await expect(chooseBackend(stale)).rejects.toBe(other)
   })
 })
@@ -125,10 +149,52 @@ describe("load", () => {
     const model = await loadFrom(one, families, undefined, { wasm: "x.wasm", worker, threads: 2, quiet: true })
     expect(model.info().backend).toBe("wasm")
     expect(one.asked).toEqual([
+      ["cuda", { nativePath: undefined, wasm: "x.wasm", worker, threads: 2 }],
       ["native", { nativePath: undefined, wasm: "x.wasm", worker, threads: 2 }],
       ["wasm", { nativePath: undefined, wasm: "x.wasm", worker, threads: 2 }],
     ])
     await model.dispose()
+  })
+})
+
+describe("a GPU", () => {
+  const on = (free: number): ReturnType<typeof platform> => {
+    const found = platform("native")
+    const { backend } = found
+    found.backend = async (name, options) => (name === "cuda" ? gpu(free) : backend(name, options))
+    return found
+  }
+
+  it("is taken by auto when the model fits", async () => {
+    const roomy = on(2 ** 40)
+    const model = await loadFrom(roomy, families, undefined)
+    expect(model.info()).toMatchObject({ backend: "cuda", device: "GPU", compute: "f32" })
+    expect(roomy.warnings).toEqual([])
+    await model.dispose()
+  })
+
+  it("is left, with a warning, when it does not, and an error where it was named", async () => {
+    const full = on(2 ** 20)
+    const model = await loadFrom(full, families, undefined)
+    expect(model.info().backend).toBe("native")
+    expect(full.warnings).toEqual([["STATESPACE_FALLBACK", expect.stringMatching(/Running on native.*the limit of the GPU's free memory/)]])
+    await model.dispose()
+    await expect(loadFrom(full, families, undefined, { backend: "cuda" })).rejects.toMatchObject({ code: "MEMORY_LIMIT", limit: 2 ** 20 })
+  })
+
+  it("computes in bf16 where the weights have 16 bits, unless told otherwise", async () => {
+    const checkpoint = await readCheckpoint(`${root}models/rustbook-mamba1-2.8m`)
+    for (const [compute, made] of [
+      [undefined, "bf16"],
+      ["f32", "f32"],
+    ] as const) {
+      const model = await openModel({ checkpoint, families, backend: gpu(2 ** 40), compute })
+      expect(model.info().compute).toBe(made)
+      await model.dispose()
+    }
+    const native = await openModel({ checkpoint, families, backend: fakeBackend() })
+    expect(native.info().compute).toBe("f32")
+    await native.dispose()
   })
 })
 

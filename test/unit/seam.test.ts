@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import type { Engine, EngineOptions, TensorSource } from "../../ts/backend/interface.ts"
 import { opset } from "../../ts/plan/lower.ts"
-import { isNative, relaxed } from "../support/backend.ts"
+import { isCuda, isNative, relaxed } from "../support/backend.ts"
 import { accumulate, backend, bytes, floats, ints, lookUp, needsBackend, softplus, softplusTwice } from "./seam-kit.ts"
 
 needsBackend()
@@ -19,7 +19,15 @@ beforeEach(async () => {
 afterEach(() => engine?.dispose())
 
 test("says what it is", () => {
-  expect(backend.info()).toMatchObject({ name: isNative ? "native" : "wasm", opset, version: expect.stringMatching(/^\d+\.\d+\.\d+/) })
+  const name = isCuda ? "cuda" : isNative ? "native" : "wasm"
+  expect(backend.info()).toMatchObject({ name, opset, version: expect.stringMatching(/^\d+\.\d+\.\d+/) })
+  if (isCuda) {
+    const { isa, device } = engine.info()
+    expect(isa).toMatch(/^sm_\d+$/)
+    expect(device).toMatchObject({ index: 0, name: expect.any(String), capability: expect.stringMatching(/^\d+\.\d$/) })
+    expect(device?.free).toBeLessThanOrEqual(device?.memory as number)
+    return
+  }
   expect(backend.info().isas.at(-1)).toBe(slowest)
   expect(backend.info().cores).toBeGreaterThanOrEqual(1)
   expect(engine.info()).toEqual({
@@ -170,16 +178,18 @@ describe("weights", () => {
 })
 
 test("memory is counted and given back", async () => {
+  // On a GPU kernels work in the slot of the active state.
+  const scratch = isCuda ? expect.any(Number) : 0
   const program = await engine.load(softplusTwice(1000), null)
   const small = await engine.load(accumulate(10), null)
   const state = await engine.state(small)
-  expect(engine.info().bytes).toEqual({ weights: 0, temp: 4096, state: 256, io: 8192 + 256, scratch: 0 })
+  expect(engine.info().bytes).toEqual({ weights: 0, temp: 4096, state: 256, io: 8192 + 256, scratch })
   engine.release(program)
   await engine.read(state, "acc")
-  expect(engine.info().bytes).toEqual({ weights: 0, temp: 0, state: 256, io: 256, scratch: 0 })
+  expect(engine.info().bytes).toEqual({ weights: 0, temp: 0, state: 256, io: 256, scratch })
   engine.release(state)
   await engine.state(small)
   engine.release(small)
   await expect(engine.state(small)).rejects.toMatchObject({ code: "DEVICE_HANDLE" })
-  expect(engine.info().bytes).toEqual({ weights: 0, temp: 0, state: 256, io: 0, scratch: 0 })
+  expect(engine.info().bytes).toEqual({ weights: 0, temp: 0, state: 256, io: 0, scratch })
 })

@@ -26,6 +26,8 @@ export interface NativeEngine {
 
 export interface Addon {
   info(): string
+  /** Throws what says why there is no GPU. */
+  devices(): string
   check(plan: string): string
   open(options: string): NativeEngine
   AbortFlag: new () => AbortFlag

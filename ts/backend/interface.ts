@@ -32,8 +32,10 @@ export interface WeightsSource {
 }
 
 export interface EngineOptions {
-  /** "cpu" (default) or "reference" (fp64, slow on purpose). */
-  executor?: "cpu" | "reference"
+  /** "cpu" (default), "cuda" (an NVIDIA GPU) or "reference" (fp64, slow on purpose). */
+  executor?: "cpu" | "cuda" | "reference"
+  /** Index of the GPU. Default: the first. */
+  device?: number
   threads?: number
   /** Force an instruction set: "avx512bf16" | "avx512" | "avx2" | "neon" | "relaxed-simd" | "simd128" | "scalar". */
   isa?: string
@@ -44,16 +46,36 @@ export interface EngineOptions {
   /** Keep every node's output, readable as `node.{id}.{output index}`. */
   dump?: boolean
 }
+/** A GPU. */
+export interface DeviceInfo {
+  /** As the driver counts. */
+  index: number
+  name: string
+  /** Bytes of its memory. */
+  memory: number
+  /** Bytes of it that were free when an engine opened it. */
+  free?: number
+  /** Compute capability, such as "9.0". */
+  capability: string
+  /** Version of CUDA that its driver is for, such as "13.0". */
+  driver: string
+}
 export interface BackendInfo {
   name: string
   version: string
   opset: string
   isas: string[]
   cores: number
+  /** GPUs, of a backend that runs on them. */
+  devices?: DeviceInfo[]
 }
 export interface EngineInfo {
+  /** Instruction set; "sm_90" and the like on a GPU. */
   isa: string
   threads: number
+  /** The GPU that it runs on. */
+  device?: DeviceInfo
+  /** On a GPU: what lies there. */
   bytes: { weights: number; temp: number; state: number; io: number; scratch: number }
 }
 

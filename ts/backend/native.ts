@@ -1,4 +1,4 @@
-/** The backend of the native module: Rust kernels on the CPU, on threads of their own. */
+/** The backends of the native module. Of its own name: Rust kernels on the CPU, on threads of their own. */
 import { type AbortFlag, type Addon, loadAddon, type NativeEngine } from "./addon.ts"
 import type {
   Backend,
@@ -96,11 +96,21 @@ class Native implements Engine {
  * @throws BackendUnavailableError when there is none; PlanError when it does not belong to this version of the package
  */
 export function loadNative(nativePath?: string): Backend {
-  const addon: Addon = loadAddon(nativePath)
+  return backendOf(loadAddon(nativePath), "native", {}, translate)
+}
+
+/** A backend whose engines are opened with `fixed` options; `explain` says what a refusal to open one means. */
+export function backendOf(addon: Addon, name: string, fixed: EngineOptions, explain: (error: unknown) => Error): Backend {
   return {
-    name: "native",
-    info: () => ({ name: "native", ...(JSON.parse(addon.info()) as Omit<BackendInfo, "name">) }),
+    name,
+    info: () => ({ name, ...(JSON.parse(addon.info()) as Omit<BackendInfo, "name">) }),
     check: (plan) => JSON.parse(addon.check(plan)),
-    open: (options: EngineOptions = {}) => call(async () => new Native(addon.open(JSON.stringify(options)), () => new addon.AbortFlag())),
+    async open(options = {}) {
+      try {
+        return new Native(addon.open(JSON.stringify({ ...fixed, ...options })), () => new addon.AbortFlag())
+      } catch (error) {
+        throw explain(error)
+      }
+    },
   }
 }

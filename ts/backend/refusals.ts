@@ -35,6 +35,8 @@ const rows: Readonly<Record<string, Row>> = {
   },
   file: { type: CheckpointError, code: "CHECKPOINT_READ", fix: "Check its permissions, and that it is a file." },
   memory: { type: DeviceError, code: "DEVICE_MEMORY", fix: "Ask for less at once, or free memory." },
+  no_device: { type: DeviceError, code: "DEVICE_GPU", fix: "Use another backend." },
+  device: { type: DeviceError, code: "DEVICE_GPU", fix: "Load it again; where that does not help, use another backend." },
   aborted: { type: DisposedError, code: "DISPOSED", fix: "Open another." },
   disposed: { type: DisposedError, code: "DISPOSED", fix: "Open another." },
   token_range: { type: OptionError, code: "TOKEN_ID_INVALID", fix: "Encode the text with this model's tokenizer." },

@@ -20,7 +20,7 @@ export interface Flags {
 export function modelOptions(command: Command): Command {
   return command
     .option("--model <source>", "Folder, file, URL or hub id; without it the embedded model answers")
-    .option("--backend <name>", "auto, native or wasm")
+    .option("--backend <name>", "auto, cuda, native or wasm")
     .option("--threads <number>", "Threads; the physical cores by default")
     .option("--compute <type>", "f32 or bf16")
 }

@@ -15,6 +15,8 @@ async function run(terminal: Terminal, flags: Flags, source?: string): Promise<v
     const about = model.info()
     const { config } = model
     if (terminal.json) return terminal.record({ ...about, config })
+    const threads = `${about.threads} ${about.threads === 1 ? "thread" : "threads"}`
+    const place = about.device ?? `${about.isa}, ${threads}`
     terminal.table([
       ["model", about.name],
       ["from", about.source],
@@ -23,10 +25,7 @@ async function run(terminal: Terminal, flags: Flags, source?: string): Promise<v
       ["layers", String(config.numHiddenLayers)],
       ["hidden size", String(config.hiddenSize)],
       ["vocabulary", config.vocabSize.toLocaleString("en")],
-      [
-        "backend",
-        `${about.backend} (${about.isa}, ${about.threads} ${about.threads === 1 ? "thread" : "threads"}, compute ${about.compute})`,
-      ],
+      ["backend", `${about.backend} (${place}, compute ${about.compute})`],
       ["weights", megabytes(about.bytes.weights)],
     ])
   })

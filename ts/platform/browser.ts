@@ -3,12 +3,11 @@ import type { WasmAssets } from "../backend/wasm/assets.ts"
 import { defaultThreads, instructionSets, loadWasm, sharingMissing, wasmMissing } from "../backend/wasm/index.ts"
 import { BackendUnavailableError } from "../errors.ts"
 import { findPlace, openCheckpoint } from "../io/web/source.ts"
-import { cudaMissing } from "./cuda.ts"
 import type { BackendStatus, Platform } from "./types.ts"
 
-function nativeMissing(): BackendUnavailableError {
+function nativeMissing(backend: "cuda" | "native"): BackendUnavailableError {
   return new BackendUnavailableError("BACKEND_UNAVAILABLE", "A browser runs no native code.", {
-    backend: "native",
+    backend,
     fix: 'Use backend: "wasm" or "auto".',
   })
 }
@@ -27,13 +26,12 @@ export function browser(assets?: WasmAssets): Platform {
     name: "browser",
     order: ["wasm"],
     async backend(name, { nativePath: _none, ...options }) {
-      if (name === "cuda") throw cudaMissing()
-      if (name === "native") throw nativeMissing()
+      if (name !== "wasm") throw nativeMissing(name)
       return loadWasm(options, assets)
     },
     status(name) {
       if (name === "wasm") return wasmStatus()
-      return { name, available: false, reason: (name === "cuda" ? cudaMissing() : nativeMissing()).message }
+      return { name, available: false, reason: nativeMissing(name).message }
     },
     openCheckpoint,
     findFile: findPlace,

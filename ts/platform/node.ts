@@ -1,12 +1,12 @@
 /** Node: native code and the file system. */
 import { existsSync } from "node:fs"
 import { totalmem } from "node:os"
+import { cudaDevices, loadCuda } from "../backend/cuda.ts"
 import { loadNative } from "../backend/native.ts"
 import { assets } from "../backend/wasm/assets.ts"
 import { defaultThreads, instructionSets, loadWasm, relaxedSimd, wasmMissing } from "../backend/wasm/index.ts"
 import { StatespaceError } from "../errors.ts"
 import { findPlace, openCheckpoint } from "../io/source.ts"
-import { cudaMissing } from "./cuda.ts"
 import type { BackendStatus, Platform } from "./types.ts"
 
 function wasmStatus(): BackendStatus {
@@ -18,26 +18,33 @@ function wasmStatus(): BackendStatus {
   return { name: "wasm", available: true, isas: instructionSets(), cores: threads, note }
 }
 
-function nativeStatus(): BackendStatus {
+/** What `look` finds, or why there is nothing. */
+function statusOf(name: string, look: () => Partial<BackendStatus>): BackendStatus {
   try {
-    const { isas, cores } = loadNative().info()
-    return { name: "native", available: true, isas, cores }
+    return { name, available: true, ...look() }
   } catch (error) {
     if (!(error instanceof StatespaceError)) throw error
-    return { name: "native", available: false, reason: error.message }
+    return { name, available: false, reason: error.message }
   }
+}
+
+const looks: Readonly<Record<"cuda" | "native", () => Partial<BackendStatus>>> = {
+  cuda: () => ({ devices: cudaDevices() }),
+  native() {
+    const { isas, cores } = loadNative().info()
+    return { isas, cores }
+  },
 }
 
 export const node: Platform = {
   name: "node",
-  order: ["native", "wasm"],
+  order: ["cuda", "native", "wasm"],
   async backend(name, { nativePath, ...options }) {
-    if (name === "cuda") throw cudaMissing()
-    return name === "native" ? loadNative(nativePath) : loadWasm(options, assets)
+    if (name === "wasm") return loadWasm(options, assets)
+    return name === "cuda" ? loadCuda(nativePath) : loadNative(nativePath)
   },
   status(name) {
-    if (name === "cuda") return { name, available: false, reason: cudaMissing().message }
-    return name === "native" ? nativeStatus() : wasmStatus()
+    return name === "wasm" ? wasmStatus() : statusOf(name, looks[name])
   },
   openCheckpoint,
   findFile: findPlace,

@@ -1,5 +1,5 @@
 /** What differs between Node and a browser, and nothing else. Entries hand one of the two to everything below them. */
-import type { Backend } from "../backend/interface.ts"
+import type { Backend, DeviceInfo } from "../backend/interface.ts"
 import type { WasmOptions } from "../backend/wasm/index.ts"
 import type { Checkpoint, CheckpointFile, CheckpointSource, SourceOptions } from "../io/types.ts"
 
@@ -14,6 +14,8 @@ export interface BackendStatus {
   note?: string
   /** Instruction sets that can be forced, best first. */
   isas?: string[]
+  /** GPUs, as the driver counts them. */
+  devices?: DeviceInfo[]
   /** Physical cores; in a browser the logical ones that it tells of. */
   cores?: number
 }

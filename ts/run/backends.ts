@@ -1,6 +1,6 @@
 /** Which backends there are, and which of them is taken. */
 import type { Backend } from "../backend/interface.ts"
-import { BackendUnavailableError } from "../errors.ts"
+import { BackendUnavailableError, type StatespaceError } from "../errors.ts"
 import type { BackendName, BackendOptions, BackendStatus, Platform } from "../platform/types.ts"
 import { version } from "./version.ts"
 
@@ -19,6 +19,14 @@ const all = ["cuda", "native", "wasm"] as const
 /** Platforms that have warned, which each process has one of: the second model has the same reason as the first. */
 const warned = new WeakSet<Platform>()
 
+/** Backends that were tried with more than a look at the machine, and what came of it. */
+export type Refused = Readonly<Record<string, StatespaceError>>
+
+/** Most machines have no GPU, and nobody expects them to use one. */
+function isAbsentGpu(refusal: StatespaceError): boolean {
+  return refusal instanceof BackendUnavailableError && refusal.backend === "cuda" && refusal.code !== "BACKEND_DEVICE"
+}
+
 /**
  * The backend asked for, or the first that this machine has; then the caller hears once why it is not a better one.
  * @throws BackendUnavailableError with the reason, or with that of each
@@ -27,14 +35,16 @@ export async function chooseBackend(
   platform: Platform,
   name: BackendName = "auto",
   options: BackendOptions & { quiet?: boolean | undefined } = {},
+  refused: Refused = {},
 ): Promise<Backend> {
   const { quiet = false, ...places } = options
   if (name !== "auto") return platform.backend(name, places)
-  const refusals: BackendUnavailableError[] = []
+  const refusals: StatespaceError[] = Object.values(refused)
   for (const candidate of platform.order) {
+    if (Object.hasOwn(refused, candidate)) continue
     try {
       const backend = await platform.backend(candidate, places)
-      const [first] = refusals
+      const first = refusals.find((refusal) => !isAbsentGpu(refusal))
       if (first !== undefined && !quiet && !warned.has(platform)) {
         warned.add(platform)
         const choice = `Or choose with backend: "${candidate}" or quiet: true, and this is not said again.`

@@ -1,6 +1,7 @@
 /** `load()`: from a name to a model that runs. */
+import type { Backend } from "../backend/interface.ts"
 import type { WasmOptions } from "../backend/wasm/index.ts"
-import { StatespaceError, TokenizerError } from "../errors.ts"
+import { BackendUnavailableError, MemoryLimitError, StatespaceError, TokenizerError } from "../errors.ts"
 import { Tokenizer } from "../io/tokenizer.ts"
 import type { CheckpointSource, SourceOptions } from "../io/types.ts"
 import type { Family } from "../models/family.ts"
@@ -11,9 +12,11 @@ import { type Model, openModel } from "./model.ts"
 import type { Progress } from "./types.ts"
 
 export interface LoadOptions {
-  /** "auto" (default) takes the best backend that is there: native, then wasm; in a browser wasm. */
+  /** "auto" (default) takes the best backend that is there: cuda if the model fits on the GPU, then native, then wasm; in a browser wasm. */
   backend?: BackendName
-  /** "bf16" rounds the inputs of matrix products to bf16, as GPU runs of these models do. Default "f32". */
+  /**
+   * "bf16" rounds the inputs of matrix products to bf16, as GPU runs of these models do. Default "f32"; on cuda "bf16" for weights of 16 bits.
+   */
   compute?: "f32" | "bf16"
   /** Default: physical cores. Results do not depend on it. */
   threads?: number
@@ -42,7 +45,10 @@ export interface LoadOptions {
   worker?: WasmOptions["worker"]
   /** Map the weights (default) instead of copying them. A mapped file must not be truncated while the model lives. */
   mmap?: boolean
-  /** Bytes that programs, states and results may take. Default: half of the machine's memory; on wasm at most 4 GiB with the weights. */
+  /**
+   * Bytes that programs, states and results may take. Default: half of the machine's memory; on wasm at most 4 GiB with the weights, on cuda
+   * what the weights leave of the GPU.
+   */
   memoryLimit?: number
   /** Sizes in bytes. */
   onProgress?: (progress: Progress) => void
@@ -108,19 +114,20 @@ export async function loadFrom(
   const reading = { revision, token, endpoint, cacheDir, localFilesOnly, onProgress, signal }
   signal?.throwIfAborted()
   const tokenizer = await tokenizerOf(platform, options.tokenizer, reading)
-  const backend = await chooseBackend(platform, options.backend, { nativePath, wasm, worker, threads, quiet })
+  const places = { nativePath, wasm, worker, threads, quiet }
+  const backend = await chooseBackend(platform, options.backend, places)
   const checkpoint = await platform.openCheckpoint(source, reading)
+  const open = (on: Backend): Promise<Model> =>
+    openModel({
+      ...{ checkpoint, families: [...models, ...families], backend: on, tokenizer, compute, mmap, memoryLimit },
+      ...{ memory: platform.memory(), engine: { threads } },
+    })
   try {
-    const model = await openModel({
-      checkpoint,
-      families: [...models, ...families],
-      backend,
-      tokenizer,
-      compute,
-      mmap,
-      memoryLimit,
-      memory: platform.memory(),
-      engine: { threads },
+    const model = await open(backend).catch(async (error: unknown) => {
+      // The GPU is taken if it is free and the model fits there.
+      const isElsewhere = error instanceof MemoryLimitError || error instanceof BackendUnavailableError
+      if (!isElsewhere || backend.name !== "cuda" || options.backend === "cuda") throw error
+      return open(await chooseBackend(platform, "auto", places, { cuda: error }))
     })
     if (!signal?.aborted) return model
     await model.dispose()

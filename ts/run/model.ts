@@ -9,7 +9,7 @@ import { handOver } from "./files.ts"
 import { modelFingerprint } from "./fingerprint.ts"
 import { IdReader, isIds } from "./ids.ts"
 import { embed, forward, score } from "./passes.ts"
-import { programRoom } from "./room.ts"
+import { gpuSpace, programRoom, wasmSpace } from "./room.ts"
 import { generateRows } from "./rows.ts"
 import { Runner } from "./runner.ts"
 import { eosIds } from "./sampling.ts"
@@ -45,6 +45,8 @@ export interface ModelInfo {
   backend: string
   isa: string
   threads: number
+  /** Name of the GPU, where it runs on one. */
+  device?: string
   compute: "f32" | "bf16"
   /** Held by the engine now. Mapped weights are pages of their file, shared with other processes. */
   bytes: EngineInfo["bytes"]
@@ -82,6 +84,13 @@ function camelCase(config: Readonly<Record<string, unknown>>, model: LanguageMod
   return Object.freeze({ ...named, hiddenSize, numHiddenLayers, vocabSize })
 }
 
+/** Whether the bulk of the weights has 16 bits. */
+function isNarrow(tensors: readonly TensorSource[]): boolean {
+  const narrow = tensors.filter(({ dtype }) => dtype === "bf16" || dtype === "f16")
+  const bytes = (of: readonly TensorSource[]): number => of.reduce((sum, tensor) => sum + tensor.bytes, 0)
+  return 2 * bytes(narrow) > bytes(tensors)
+}
+
 /** The family that knows this configuration, and the model that it describes. */
 export function parseConfig(config: Readonly<Record<string, unknown>>, families: readonly Family[]): LanguageModel {
   const family = families.find((candidate) => candidate.matches(config))
@@ -110,11 +119,20 @@ export async function openModel(parts: ModelParts): Promise<Model> {
       fix: "Leave mmap on, so that they stay in their file, or raise `memoryLimit`.",
     })
   }
-  const compute = parts.compute ?? "f32"
-  const limit = parts.memoryLimit ?? parts.memory ?? 2 ** 32
-  const memoryLimit = backend.name === "wasm" ? programRoom(model, table, checkpoint.files, compute, limit) : limit
+  // What GPU runs of such models do; their fast matrix products know no other way.
+  const compute = parts.compute ?? (backend.name === "cuda" && isNarrow(tensors) ? "bf16" : "f32")
+  let memoryLimit = parts.memoryLimit ?? parts.memory ?? 2 ** 32
+  if (backend.name === "wasm") {
+    const bytes = checkpoint.files.reduce((sum, file) => sum + (file.bytes ?? 0), 0)
+    memoryLimit = programRoom(model, table, bytes, compute, memoryLimit, wasmSpace)
+  }
   const engine = await backend.open(parts.engine)
   try {
+    const free = engine.info().device?.free
+    if (free !== undefined) {
+      const limit = parts.memoryLimit ?? Number.POSITIVE_INFINITY
+      memoryLimit = programRoom(model, table, copied, compute, limit, gpuSpace(free))
+    }
     const { read, close, ...source } = await handOver(checkpoint.files, tensors, backend.name)
     const weights = await engine.weights({ ...source, mmap: parts.mmap ?? true }).finally(close)
     const runner = new Runner({ engine, weights, model, tensors: table, compute, memoryLimit })
@@ -192,7 +210,7 @@ export class Model {
 
   info(): ModelInfo {
     const { checkpoint, backend, runner, tensors, compute } = this.#parts
-    const { isa, threads, bytes } = runner.engine.info()
+    const { isa, threads, device, bytes } = runner.engine.info()
     const parameters = tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0)
     return {
       name: checkpoint.name,
@@ -202,6 +220,7 @@ export class Model {
       backend: backend.name,
       isa,
       threads,
+      ...(device && { device: device.name }),
       compute,
       bytes,
     }

@@ -1,15 +1,31 @@
-/** What fits a 32-bit WebAssembly, known from the headers of the weight files, before the weights themselves are brought. */
+/** What fits a 32-bit WebAssembly or a GPU, known from the headers of the weight files, before the weights themselves are brought. */
 import { MemoryLimitError } from "../errors.ts"
-import type { CheckpointFile } from "../io/types.ts"
 import type { LanguageModel, TensorTable } from "../models/family.ts"
 import type { Plan } from "../plan/types.ts"
 import { buildProgram } from "./programs.ts"
 import { chunkLength, memoryOf } from "./runner.ts"
 
-/** All that 32 bits can address. */
-const addressable = 2 ** 32
-/** The module's own: code tables, stacks, plans, what the allocator loses. */
-const own = 2 ** 26
+/** A memory that holds weights, programs and states. */
+export interface Space {
+  /** Bytes in all. */
+  bytes: number
+  /** Bytes of them that are nobody's to plan. */
+  own: number
+  /** In a sentence. */
+  name: string
+  fix: string
+}
+
+/** All that 32 bits can address; of it the module's own: code tables, stacks, plans, what the allocator loses. */
+export const wasmSpace: Space = {
+  ...{ bytes: 2 ** 32, own: 2 ** 26, name: "WebAssembly" },
+  fix: "Use a smaller model or 16-bit weights; the native backend has no such limit.",
+}
+
+/** What was free of a GPU; of it what kernels work in, and what its driver takes for them. */
+export function gpuSpace(free: number): Space {
+  return { bytes: free, own: 2 ** 28, name: "the GPU's free memory", fix: "Free the GPU, or use a smaller model or another backend." }
+}
 
 /** Weights that a plan wants in another form than they are stored in are made beside them. */
 function derivedBytes({ weights }: Plan): number {
@@ -24,27 +40,28 @@ function derivedBytes({ weights }: Plan): number {
 export function programRoom(
   model: LanguageModel,
   tensors: TensorTable,
-  files: readonly CheckpointFile[],
+  weightBytes: number,
   compute: "f32" | "bf16",
   limit: number,
+  space: Space,
 ): number {
   const plans = [
     buildProgram(model, tensors, { kind: "chunk", b: 1, l: chunkLength(1), compute }),
     buildProgram(model, tensors, { kind: "step", b: 1, compute }),
   ]
-  const weights = files.reduce((sum, { bytes = 0 }) => sum + bytes, 0) + Math.max(...plans.map(derivedBytes)) + own
+  const weights = weightBytes + Math.max(...plans.map(derivedBytes)) + space.own
   const [activations, state, io] = [0, 1, 2].map((i) => Math.max(...plans.map((plan) => memoryOf(plan)[i]?.[1] ?? 0))) as [
     number,
     number,
     number,
   ]
   const needed = weights + activations + state + 2 * io
-  if (needed <= addressable) return Math.min(limit, addressable - weights)
+  if (needed <= space.bytes) return Math.min(limit, space.bytes - weights)
   const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`
   const largest = weights > needed / 2 ? "weights" : "activations"
   throw new MemoryLimitError(
     "MEMORY_LIMIT",
-    `The model needs ${gib(needed)}, most of it for ${largest}; the limit of WebAssembly is ${gib(addressable)}.`,
-    { needed, limit: addressable, largest, fix: "Use a smaller model or 16-bit weights; the native backend has no such limit." },
+    `The model needs ${gib(needed)}, most of it for ${largest}; the limit of ${space.name} is ${gib(space.bytes)}.`,
+    { needed, limit: space.bytes, largest, fix: space.fix },
   )
 }

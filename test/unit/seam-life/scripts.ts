@@ -15,7 +15,7 @@ const message = (from: Worker): Promise<unknown> =>
 const exit = (from: Worker): Promise<number> => new Promise((resolve) => from.once("exit", resolve))
 
 /** Besides the one that opens it. */
-const threadsOfAnEngine = { native: 2, wasm: 2, "wasm-single": 1, "wasm-direct": 0 }
+const threadsOfAnEngine = { native: 2, cuda: 1, "cuda-emulated": 1, wasm: 2, "wasm-single": 1, "wasm-direct": 0 }
 
 const scripts: Record<string, () => Promise<unknown>> = {
   /** Disposes nothing and has nothing to do. */

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use statespace_plan::{Checked, DType};
 
 use super::device::{Buffer, Device};
+use crate::arena::ALIGN;
 use crate::error::Error;
 use crate::place::{GUARD, Placement};
 
@@ -29,7 +30,7 @@ impl Key {
         let end = |(_, dtype, shape, _, start): &(String, DType, Vec<usize>, usize, usize)| {
             start + shape.iter().product::<usize>() * dtype.size() as usize + if guard { GUARD } else { 0 }
         };
-        self.0.iter().map(end).max().unwrap_or(0)
+        self.0.iter().map(end).max().unwrap_or(0).next_multiple_of(ALIGN)
     }
 }
 
