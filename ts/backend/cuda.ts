@@ -14,7 +14,7 @@ function explained(error: unknown): StatespaceError {
   const [code, fix] =
     refusal.code === "no_device"
       ? ["BACKEND_UNAVAILABLE", elsewhere]
-      : ["BACKEND_DEVICE", `Update NVIDIA's driver, or free the GPU. ${elsewhere}`]
+      : ["BACKEND_DEVICE", "Update NVIDIA's driver or free the GPU, or use another backend."]
   return new BackendUnavailableError(code, `The cuda backend is not available: ${refusal.message}.`, { backend: "cuda", fix, cause: error })
 }
 

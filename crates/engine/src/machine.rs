@@ -88,11 +88,11 @@ impl Machine {
         }
     }
 
-    /// Bytes of a checkpoint.
+    /// Bytes of a checkpoint; on a GPU, where tensors come when they are first used, at least theirs.
     pub(crate) fn weights_bytes(&self, weights: &Weights) -> u64 {
         match self {
             Machine::Cpu(_) | Machine::Reference => weights.bytes(),
-            Machine::Cuda(_) => weights.residents.bytes() as u64,
+            Machine::Cuda(_) => weights.bytes().max(weights.residents.bytes() as u64),
         }
     }
 }

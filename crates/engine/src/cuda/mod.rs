@@ -1,6 +1,6 @@
 //! The executor on NVIDIA GPUs.
 //!
-//! Every space is one allocation, so addresses are known once a plan is loaded, and a program is a list of launches made then. The second run of a
+//! Every space is one allocation, so addresses are known once a plan is loaded, and a program is a list of launches made then. The second step of a
 //! program captures them in a graph, which is replayed from then on. Ids do not leave the device between steps, and a wrong one is noted there
 //! and reported when the run ends.
 

@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use statespace_ops::cuda::{self, Call, Operand, Sizes, Step};
-use statespace_plan::{Checked, CheckedNode};
+use statespace_plan::ops::Compute;
+use statespace_plan::{Attrs, Checked, CheckedNode};
 
 use super::device::{Buffer, Graph, MARKS};
 use super::resident::{self, Freight, Resident};
@@ -34,8 +35,8 @@ pub(crate) struct Program {
     /// Bytes of the largest node's.
     pub(crate) scratch: usize,
     launches: Launches,
-    /// Runs to their end with these launches.
-    runs: u64,
+    /// Whether every kernel has run once: the driver loads it then, which it could not in the midst of a capture.
+    warm: bool,
     graph: Option<Graph>,
     guard: bool,
     /// By node and output; empty unless asked for.
@@ -51,10 +52,12 @@ struct Cost {
 }
 
 impl Cost {
-    /// As a large GPU takes for it with plain kernels.
-    fn new(node: &CheckedNode) -> Cost {
+    /// As a large GPU takes for it; `gemm` says whether it has fast products.
+    fn new(node: &CheckedNode, gemm: bool) -> Cost {
         let (bytes, flops) = (node.bytes(), node.flops());
-        Cost { work: bytes.saturating_add(flops), nanoseconds: 4_000 + (bytes / 2_000).saturating_add(flops / 10_000).min(1 << 40) }
+        let is_fast = gemm && matches!(node.attrs, Attrs::Linear(attrs) if attrs.compute == Compute::Bf16);
+        let speed = if is_fast { 200_000 } else { 10_000 };
+        Cost { work: bytes.saturating_add(flops), nanoseconds: 4_000 + (bytes / 2_000).saturating_add(flops / speed).min(1 << 40) }
     }
 }
 
@@ -85,14 +88,14 @@ impl Program {
         let slot = machine.slot(plan, &placement)?;
         let dumps = |node: &Node| node.outputs.iter().map(|slot| vec![0; slot.span]).collect();
         let mut program = Program {
-            costs: plan.nodes().iter().map(Cost::new).collect(),
+            costs: plan.nodes().iter().map(|node| Cost::new(node, machine.device.gemm())).collect(),
             weights: weights.map_or(Ok(Vec::new()), |weights| resident::bind(weights, plan.weights()))?,
             _checkpoint: weights.cloned(),
             dumps: if machine.dump { nodes.iter().map(dumps).collect() } else { Vec::new() },
             guard: machine.mode.guard,
             scratch: 0,
             launches: Launches::default(),
-            runs: 0,
+            warm: false,
             graph: None,
             nodes,
             placement,
@@ -126,16 +129,16 @@ impl Program {
                 machine.temp.fill(0, machine.temp.len(), POISON)?;
                 guard(&machine.temp, &self.placement, Base::Temp)?;
             }
-            let step: u64 = self.costs.iter().map(|cost| cost.nanoseconds).sum();
-            if self.runs > 0 && self.graph.is_none() && step < LONG && !self.guard && self.dumps.is_empty() {
-                self.graph = Some(Graph::new(device, &self.launches.steps)?);
-            }
         }
+        let is_short = self.costs.iter().map(|cost| cost.nanoseconds).sum::<u64>() < LONG && !self.guard && self.dumps.is_empty();
         let (mut done, mut queued, mut rounds) = (0, 0, 0);
         while let Some(id) = run.node(&self.nodes).map(|node| node.id as usize) {
             if !(pace.go_on)(done) {
                 device.synchronize()?;
                 return Ok(false);
+            }
+            if id == 0 && is_short && self.warm && self.graph.is_none() {
+                self.graph = Some(Graph::new(device, &self.launches.steps)?);
             }
             let costs = match &self.graph {
                 Some(graph) if id == 0 => {
@@ -146,6 +149,7 @@ impl Program {
                 _ => {
                     device.submit(&self.launches.steps[self.launches.ranges[id].clone()])?;
                     self.look(id, machine, &slot.buffer)?;
+                    self.warm |= id + 1 == self.nodes.len();
                     run.next();
                     &self.costs[id..=id]
                 }
@@ -163,7 +167,6 @@ impl Program {
             }
         }
         self.report(machine)?;
-        self.runs += 1;
         Ok(true)
     }
 
