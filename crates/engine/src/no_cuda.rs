@@ -22,7 +22,7 @@ pub(crate) fn survey() -> Result<Vec<DeviceInfo>, Error> {
 
 /// What a device has of a checkpoint.
 #[derive(Default)]
-pub(crate) struct Residents;
+pub(crate) struct Residents(());
 
 impl Residents {
     pub(crate) fn bytes(&self) -> usize {
