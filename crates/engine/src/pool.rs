@@ -324,10 +324,11 @@ fn linger(ready: impl Fn() -> bool) -> bool {
     }
 }
 
-/// Waits for a moment, since what is waited for mostly comes at once. There is no clock. Whether it came.
+/// Waits for a moment, since what is waited for mostly comes at once. There is no clock, and to be woken takes longer than most nodes do: this
+/// is some 50 µs of looking. Whether it came.
 #[cfg(target_family = "wasm")]
 fn linger(ready: impl Fn() -> bool) -> bool {
-    spin(4096, ready)
+    spin(1 << 15, ready)
 }
 
 fn spin(times: usize, ready: impl Fn() -> bool) -> bool {
