@@ -5,10 +5,10 @@ import { files, read } from "./tree.ts"
 const allowed = [
   /^crates\/simd\//,
   /^crates\/engine\/src\/(arena|pool|weights)\.rs$/,
-  // NVIDIA's libraries, and the C++ that stands in for a GPU in tests.
-  /^crates\/engine\/src\/cuda\/(driver\/\w+|emulated)\.rs$/,
-  // Calls the emulator, which is C++.
-  /^crates\/ops\/tests\/emulator\/mod\.rs$/,
+  // NVIDIA's libraries.
+  /^crates\/engine\/src\/cuda\/driver\/\w+\.rs$/,
+  // Calls the emulator, the C++ that stands in for a GPU in tests.
+  /^crates\/ops\/src\/cuda\/emulator\.rs$/,
   /^bindings\//,
 ]
 

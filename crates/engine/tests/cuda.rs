@@ -6,9 +6,8 @@ mod kit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, ExitCode};
 
-use half::{bf16, f16};
 use kit::build::{Build, Sizes, block};
-use kit::case::{Case, Outcome};
+use kit::case::{Case, differs, values};
 use kit::{Wait, options};
 use serde_json::Value;
 use statespace_engine::{DType, Engine, File, Source, TensorSource, devices};
@@ -184,17 +183,6 @@ fn agrees(case: &cases::Case, seed: u64, device: &str) -> Result<(), String> {
     if found != again { Err("a second run has other bits".to_owned()) } else { Ok(()) }
 }
 
-fn values(dtype: DType, bytes: &[u8]) -> Vec<f64> {
-    match dtype {
-        DType::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b).into()).collect(),
-        DType::Bf16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).into()).collect(),
-        DType::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).into()).collect(),
-        DType::I32 => bytes.as_chunks().0.iter().map(|b| i32::from_le_bytes(*b).into()).collect(),
-        DType::U32 => bytes.as_chunks().0.iter().map(|b| u32::from_le_bytes(*b).into()).collect(),
-        DType::U8 => bytes.iter().map(|b| (*b).into()).collect(),
-    }
-}
-
 /// Every mode computes the same bits, close to the reference.
 fn modes_agree(plan: &Value, compute: &str, device: &str) -> Result<(), String> {
     let case = Case::new(plan.clone(), 3, if plan["name"] == "test" { 332 } else { 20 });
@@ -208,11 +196,4 @@ fn modes_agree(plan: &Value, compute: &str, device: &str) -> Result<(), String> 
     // Rounding to bf16 may fall to the other side where f32 and f64 differ.
     let bound = if compute == "bf16" { 1e-4 } else { 1e-9 };
     differs(&base, &case.run(r#"{"dump":true,"executor":"reference"}"#), bound).map_or(Ok(()), Err)
-}
-
-fn differs(found: &Outcome, wanted: &Outcome, bound: f64) -> Option<String> {
-    wanted.iter().find_map(|(name, (dtype, bytes))| {
-        let error = nmse(&values(*dtype, &found[name].1), &values(*dtype, bytes));
-        (error > bound).then(|| format!("{name}: NMSE {error:e}"))
-    })
 }

@@ -4,37 +4,12 @@ mod kit;
 #[path = "../../plan/tests/properties/planner.rs"]
 mod planner;
 
-use half::{bf16, f16};
 use kit::build::{Sizes, block};
-use kit::case::{Case, Outcome};
+use kit::case::{Case, Outcome, differs, values};
 use planner::{Tape, plan};
 use proptest::prelude::*;
 use serde_json::Value;
-use statespace_engine::{DType, info};
-
-fn values(dtype: DType, bytes: &[u8]) -> Vec<f64> {
-    match dtype {
-        DType::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b).into()).collect(),
-        DType::Bf16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).into()).collect(),
-        DType::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).into()).collect(),
-        DType::I32 => bytes.as_chunks().0.iter().map(|b| i32::from_le_bytes(*b).into()).collect(),
-        DType::U32 => bytes.as_chunks().0.iter().map(|b| u32::from_le_bytes(*b).into()).collect(),
-        DType::U8 => bytes.iter().map(|b| (*b).into()).collect(),
-    }
-}
-
-/// The first thing whose mean squared error, over the mean square of what it should be, is above `bound`.
-fn differs(found: &Outcome, wanted: &Outcome, bound: f64) -> Option<String> {
-    assert_eq!(found.len(), wanted.len());
-    wanted.iter().find_map(|(name, (dtype, bytes))| {
-        let (a, b) = (values(*dtype, &found[name].1), values(*dtype, bytes));
-        assert_eq!(a.len(), b.len(), "{name}");
-        let error: f64 = a.iter().zip(&b).map(|(a, b)| (a - b) * (a - b)).sum();
-        let square: f64 = b.iter().map(|b| b * b).sum();
-        let fits = error <= bound * square.max(f64::MIN_POSITIVE) || error == 0.0;
-        (!fits).then(|| format!("{name}: error {error:e} of {square:e}"))
-    })
-}
+use statespace_engine::info;
 
 /// A few operations in a row on f32; every op of the table is within 1e-10.
 const BOUND: f64 = 1e-9;

@@ -1,13 +1,14 @@
 //! A device that is none, for tests: memory of the host, kernels run by the emulator of `statespace-ops`, one thread after the other.
 
-use std::collections::{BTreeMap, HashMap};
 #[cfg(emulated)]
-use std::ffi::{CStr, CString, c_char, c_void};
+#[allow(unsafe_code)]
+#[path = "../../../ops/src/cuda/emulator.rs"]
+mod emulator;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use statespace_ops::cuda::{Device as Facts, NOT_EMULATED, Step};
-#[cfg(emulated)]
-use statespace_plan::DType;
 
 use super::device::{Device, MARKS};
 use crate::arena::Arena;
@@ -20,65 +21,13 @@ const MEMORY: usize = 4 << 30;
 const RED: usize = 256;
 const RED_BYTE: u8 = 0xFF;
 
-/// The emulator is one GPU.
 #[cfg(emulated)]
-static GPU: Mutex<()> = Mutex::new(());
-
-#[cfg(emulated)]
-unsafe extern "C" {
-    fn emulator_run(
-        kernel: *const c_char,
-        grid: *const u32,
-        block: *const u32,
-        shared: u32,
-        params: *const c_void,
-        bytes: usize,
-        descending: bool,
-    ) -> *const c_char;
-    fn emulator_gemm(gemm: *const Gemm);
-}
-
-#[cfg(emulated)]
-#[repr(C)]
-struct Gemm {
-    rows: usize,
-    k: usize,
-    m: usize,
-    x: u64,
-    ldx: usize,
-    weight: u64,
-    half: u64,
-    y: u64,
-    ldy: usize,
-    accumulate: u64,
-}
-
-#[cfg(emulated)]
-fn run(step: &Step) -> Result<(), Error> {
-    let _gpu = GPU.lock().unwrap_or_else(PoisonError::into_inner);
-    let launch = match *step {
-        Step::Launch(ref launch) => launch,
-        Step::Gemm { rows, k, m, x, ldx, weight, dtype, y, ldy, accumulate, .. } => {
-            let (half, accumulate) = (u64::from(dtype == DType::F16), u64::from(accumulate));
-            // SAFETY: the addresses are those of operands in live allocations, with the op's shapes.
-            unsafe { emulator_gemm(&Gemm { rows, k, m, x, ldx, weight, half, y, ldy, accumulate }) };
-            return Ok(());
-        }
-    };
-    let (name, params) = (CString::new(launch.kernel).expect("kernels have plain names"), launch.params.bytes());
-    let (grid, block) = (launch.grid.as_ptr(), launch.block.as_ptr());
-    // SAFETY: the lock makes this the only run; params outlive it, and hold addresses in live allocations.
-    let refused = unsafe { emulator_run(name.as_ptr(), grid, block, launch.shared, params.as_ptr().cast(), params.len(), false) };
-    if refused.is_null() {
-        return Ok(());
-    }
-    // SAFETY: what is not null is a string that stays until the next run, which the lock holds off.
-    let message = unsafe { CStr::from_ptr(refused) }.to_string_lossy();
-    Err(Error::Device { message: format!("{}: {message}", launch.kernel) })
+fn run(steps: &[Step]) -> Result<(), Error> {
+    emulator::run(steps, false).map_err(|message| Error::Device { message })
 }
 
 #[cfg(not(emulated))]
-fn run(_: &Step) -> Result<(), Error> {
+fn run(_: &[Step]) -> Result<(), Error> {
     unreachable!("nothing is opened without the emulator")
 }
 
@@ -198,7 +147,7 @@ impl Device for Emulated {
     }
 
     fn submit(&self, steps: &[Step]) -> Result<(), Error> {
-        steps.iter().try_for_each(run)
+        run(steps)
     }
 
     fn capture(&self, steps: &[Step]) -> Result<u64, Error> {

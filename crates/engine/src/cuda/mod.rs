@@ -8,7 +8,6 @@ mod device;
 #[allow(unsafe_code)]
 mod driver;
 #[cfg(feature = "emulate")]
-#[allow(unsafe_code)]
 mod emulated;
 mod program;
 mod resident;

@@ -43,6 +43,31 @@ pub struct Case {
 /// All that can be read after a run, by name; of the dumps only what the nodes had to write.
 pub type Outcome = BTreeMap<String, (DType, Vec<u8>)>;
 
+/// Elements of any type.
+pub fn values(dtype: DType, bytes: &[u8]) -> Vec<f64> {
+    match dtype {
+        DType::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b).into()).collect(),
+        DType::Bf16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).into()).collect(),
+        DType::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).into()).collect(),
+        DType::I32 => bytes.as_chunks().0.iter().map(|b| i32::from_le_bytes(*b).into()).collect(),
+        DType::U32 => bytes.as_chunks().0.iter().map(|b| u32::from_le_bytes(*b).into()).collect(),
+        DType::U8 => bytes.iter().map(|b| (*b).into()).collect(),
+    }
+}
+
+/// The first thing whose mean squared error, over the mean square of what it should be, is above `bound`.
+pub fn differs(found: &Outcome, wanted: &Outcome, bound: f64) -> Option<String> {
+    assert_eq!(found.len(), wanted.len());
+    wanted.iter().find_map(|(name, (dtype, bytes))| {
+        let (a, b) = (values(*dtype, &found[name].1), values(*dtype, bytes));
+        assert_eq!(a.len(), b.len(), "{name}");
+        let error: f64 = a.iter().zip(&b).map(|(a, b)| (a - b) * (a - b)).sum();
+        let square: f64 = b.iter().map(|b| b * b).sum();
+        let fits = error <= bound * square.max(f64::MIN_POSITIVE) || error == 0.0;
+        (!fits).then(|| format!("{name}: error {error:e} of {square:e}"))
+    })
+}
+
 impl Case {
     /// Data for a plan; ids are below `ids`.
     pub fn new(plan: Value, seed: u64, ids: usize) -> Case {

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::cuda::{Call, Launch, Params, Step, row_grid};
+use crate::cuda::{Call, Step, element_wise};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -19,14 +19,7 @@ struct AddParams {
 /// One launch; `y` may be `a` or `c`.
 pub fn launches(call: &Call) -> Vec<Step> {
     let ([a, c, lens], [y]) = (call.inputs, call.outputs) else { panic!("operands of add") };
-    let (rows, d) = (call.rows(), call.sizes.d);
-    if rows * d == 0 {
-        return Vec::new();
-    }
-    let vector = [a, c, y].iter().all(|operand| operand.is_aligned(4)) && d.is_multiple_of(4);
-    let (grid, block) = row_grid(rows, d, if vector { 4 } else { 1 });
-    let (a, c, y, lens) = (a.address, c.address, y.address, lens.address);
-    let params = Params::new(AddParams { a, c, y, lens, rows: rows as i64, l: call.sizes.l as i64, d: d as i64 });
-    let kernel = if vector { "add_x4" } else { "add_x1" };
-    vec![Step::Launch(Launch { module: "add", kernel, grid, block, shared: 0, params })]
+    let (rows, l, d) = (call.rows() as i64, call.sizes.l as i64, call.sizes.d as i64);
+    let params = AddParams { a: a.address, c: c.address, y: y.address, lens: lens.address, rows, l, d };
+    element_wise(call, ("add", ["add_x1", "add_x4"]), call.sizes.d, &[a, c, y], params)
 }

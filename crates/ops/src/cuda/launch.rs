@@ -192,8 +192,26 @@ impl Call<'_> {
 
 /// Grid and block of a kernel whose blocks take a row and a stretch of columns, `width` columns a thread, and go on to the row as many rows
 /// on as there are blocks in x, to the columns as many on as there are threads in y.
-pub fn row_grid(rows: usize, columns: usize, width: usize) -> ([u32; 3], [u32; 3]) {
+fn row_grid(rows: usize, columns: usize, width: usize) -> ([u32; 3], [u32; 3]) {
     let items = columns.div_ceil(width).max(1);
     let threads = items.next_multiple_of(32).min(256);
     ([rows.min(1 << 24) as u32, items.div_ceil(threads).min(65535) as u32, 1], [threads as u32, 1, 1])
+}
+
+/// One launch of an element-wise kernel on all rows of `columns`, made with `params`: the second of `kernels`, which takes four neighbours at
+/// once, where `operands` and the width allow that, else the first. None where there is nothing to do.
+pub fn element_wise<T: Pod>(
+    call: &Call,
+    (module, kernels): (&'static str, [&'static str; 2]),
+    columns: usize,
+    operands: &[&Operand],
+    params: T,
+) -> Vec<Step> {
+    if call.rows() * columns == 0 {
+        return Vec::new();
+    }
+    let vector = columns.is_multiple_of(4) && operands.iter().all(|operand| operand.is_aligned(4));
+    let (grid, block) = row_grid(call.rows(), columns, if vector { 4 } else { 1 });
+    let kernel = kernels[usize::from(vector)];
+    vec![Step::Launch(Launch { module, kernel, grid, block, shared: 0, params: Params::new(params) })]
 }

@@ -13,7 +13,7 @@
 mod launch;
 mod tick;
 
-pub use launch::{Call, Device, Launch, Operand, Params, Sizes, Step, row_grid, size, stored};
+pub use launch::{Call, Device, Launch, Operand, Params, Sizes, Step, element_wise, size, stored};
 pub use tick::tick;
 
 use statespace_plan::Attrs;

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::cuda::{Call, Launch, Params, Step, row_grid, stored};
+use crate::cuda::{Call, Step, element_wise, stored};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -24,26 +24,20 @@ struct EmbedParams {
 /// One launch.
 pub fn launches(call: &Call) -> Vec<Step> {
     let ([tokens, weight, lens], [y]) = (call.inputs, call.outputs) else { panic!("operands of embed") };
-    let (rows, sizes) = (call.rows(), call.sizes);
-    if rows * sizes.d == 0 {
-        return Vec::new();
-    }
-    let vector = sizes.d.is_multiple_of(4) && weight.is_aligned(4) && y.is_aligned(4);
-    let (grid, block) = row_grid(rows, sizes.d, if vector { 4 } else { 1 });
-    let params = Params::new(EmbedParams {
+    let sizes = call.sizes;
+    let params = EmbedParams {
         tokens: tokens.address,
         weight: weight.address,
         y: y.address,
         lens: lens.address,
         fault: call.fault,
-        rows: rows as i64,
+        rows: call.rows() as i64,
         l: sizes.l as i64,
         d: sizes.d as i64,
         v: sizes.v as i64,
         ld: weight.ld as i64,
         dtype: stored(weight.dtype),
         node: call.node,
-    });
-    let kernel = if vector { "embed_x4" } else { "embed_x1" };
-    vec![Step::Launch(Launch { module: "embed", kernel, grid, block, shared: 0, params })]
+    };
+    element_wise(call, ("embed", ["embed_x1", "embed_x4"]), sizes.d, &[weight, y], params)
 }

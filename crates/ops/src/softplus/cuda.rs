@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::cuda::{Call, Launch, Params, Step, row_grid};
+use crate::cuda::{Call, Step, element_wise};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -19,14 +19,7 @@ struct SoftplusParams {
 /// One launch; `y` may be `x`.
 pub fn launches(call: &Call) -> Vec<Step> {
     let ([x, lens], [y]) = (call.inputs, call.outputs) else { panic!("operands of softplus") };
-    let (rows, d) = (call.rows(), call.sizes.d);
-    if rows * d == 0 {
-        return Vec::new();
-    }
-    let vector = d.is_multiple_of(4) && x.is_aligned(4) && y.is_aligned(4);
-    let (grid, block) = row_grid(rows, d, if vector { 4 } else { 1 });
-    let (x, ld, y, lens) = (x.address, x.ld as i64, y.address, lens.address);
-    let params = Params::new(SoftplusParams { x, y, lens, rows: rows as i64, l: call.sizes.l as i64, d: d as i64, ld });
-    let kernel = if vector { "softplus_x4" } else { "softplus_x1" };
-    vec![Step::Launch(Launch { module: "softplus", kernel, grid, block, shared: 0, params })]
+    let (rows, l, d) = (call.rows() as i64, call.sizes.l as i64, call.sizes.d as i64);
+    let params = SoftplusParams { x: x.address, y: y.address, lens: lens.address, rows, l, d, ld: x.ld as i64 };
+    element_wise(call, ("softplus", ["softplus_x1", "softplus_x4"]), call.sizes.d, &[x, y], params)
 }

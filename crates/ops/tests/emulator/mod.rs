@@ -5,75 +5,7 @@ pub mod memory;
 pub mod node;
 pub mod products;
 
-use std::ffi::{CStr, CString, c_char, c_void};
-use std::sync::{Mutex, PoisonError};
+#[path = "../../src/cuda/emulator.rs"]
+mod shared;
 
-use statespace_ops::cuda::{Launch, Step};
-use statespace_plan::DType;
-
-unsafe extern "C" {
-    fn emulator_run(
-        kernel: *const c_char,
-        grid: *const u32,
-        block: *const u32,
-        shared: u32,
-        params: *const c_void,
-        bytes: usize,
-        descending: bool,
-    ) -> *const c_char;
-    fn emulator_gemm(gemm: *const Gemm);
-}
-
-#[repr(C)]
-struct Gemm {
-    rows: usize,
-    k: usize,
-    m: usize,
-    x: u64,
-    ldx: usize,
-    weight: u64,
-    half: u64,
-    y: u64,
-    ldy: usize,
-    accumulate: u64,
-}
-
-/// The emulator is one GPU.
-static GPU: Mutex<()> = Mutex::new(());
-
-/// Runs steps in order; `descending` takes blocks and threads the other way round, which must not matter. Fails with what the emulator says.
-pub fn run(steps: &[Step], descending: bool) -> Result<(), String> {
-    let _gpu = GPU.lock().unwrap_or_else(PoisonError::into_inner);
-    steps.iter().try_for_each(|step| match step {
-        Step::Launch(launch) => run_launch(launch, descending),
-        &Step::Gemm { rows, k, m, x, ldx, weight, dtype, y, ldy, accumulate, .. } => {
-            let (half, accumulate) = (u64::from(dtype == DType::F16), u64::from(accumulate));
-            let gemm = Gemm { rows, k, m, x, ldx, weight, half, y, ldy, accumulate };
-            // SAFETY: the addresses are those of operands that the test keeps alive, with the op's shapes.
-            unsafe { emulator_gemm(&raw const gemm) };
-            Ok(())
-        }
-    })
-}
-
-fn run_launch(launch: &Launch, descending: bool) -> Result<(), String> {
-    let name = CString::new(launch.kernel).expect("a name");
-    let params = launch.params.bytes();
-    // SAFETY: the lock makes this the only run; params outlive it, and hold addresses of operands that the test keeps alive between guards.
-    let refused = unsafe {
-        emulator_run(
-            name.as_ptr(),
-            launch.grid.as_ptr(),
-            launch.block.as_ptr(),
-            launch.shared,
-            params.as_ptr().cast(),
-            params.len(),
-            descending,
-        )
-    };
-    if refused.is_null() {
-        return Ok(());
-    }
-    // SAFETY: what is not null is a string that stays until the next run, which the lock holds off.
-    Err(format!("{}: {}", launch.kernel, unsafe { CStr::from_ptr(refused) }.to_string_lossy()))
-}
+pub use shared::run;
