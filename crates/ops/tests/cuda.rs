@@ -196,6 +196,7 @@ own_cases! {
     cases::embed_reports_a_bad_id
     cases::conv1d_silu_tiles
     cases::scan_chunks_and_states
+    cases::scan_rounds_y
     cases::sample_large
     cases::sample_ties
     products::linear_shapes

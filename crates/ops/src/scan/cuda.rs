@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 use statespace_plan::ops::ScanAttrs;
 
-use crate::cuda::{Call, Launch, Params, Step};
+use crate::cuda::{Call, Launch, Params, Step, stored};
 
 /// As in `kernel.cu`.
 const CHANNELS: usize = 32;
@@ -40,7 +40,7 @@ struct ScanParams {
     chunk: i64,
     chunks: i64,
     softplus: u32,
-    unused: u32,
+    y_type: u32,
 }
 
 /// The kernels that walk: the most states they hold, the threads that share a channel, and the names of carry and walk.
@@ -95,7 +95,8 @@ pub fn scratch_bytes(call: &Call, attrs: &ScanAttrs) -> u64 {
     ((states + sums) * size_of::<f32>()).next_multiple_of(256) as u64
 }
 
-/// One launch, or three where the sequence is cut into chunks; `y` may be `u` or `dt`.
+/// One launch, or three where the sequence is cut into chunks. `y` may be of any stored type, whatever the inputs are; it may be `u` or `dt`
+/// where it is of their type.
 pub fn launches(call: &Call, attrs: &ScanAttrs) -> Vec<Step> {
     let ([u, dt, a, b, c, d, z, dt_bias, state, lens], [y]) = (call.inputs, call.outputs) else { panic!("operands of scan") };
     let (sizes, groups) = (call.sizes, attrs.groups as usize);
@@ -133,7 +134,7 @@ pub fn launches(call: &Call, attrs: &ScanAttrs) -> Vec<Step> {
         chunk: way.chunk as i64,
         chunks: way.chunks as i64,
         softplus: attrs.softplus.into(),
-        unused: 0,
+        y_type: stored(y.dtype),
     });
     let launch = |kernel, blocks: usize, block| {
         Step::Launch(Launch { module: "scan", kernel, grid: [blocks as u32, 1, 1], block, shared: 0, params: params.clone() })

@@ -35,7 +35,7 @@ struct ScanParams {
   i64 tiles;            // of a group's channels
   i64 groups;
   i64 chunk, chunks;    // steps of a chunk
-  u32 softplus, unused;
+  u32 softplus, y_type;
 };
 
 /// Activations as f32. 2^p within 1.5 ulp, and exact but for rounding where p is small: errors of a decay add up over the steps that a state
@@ -43,7 +43,6 @@ struct ScanParams {
 struct Single {
   using Raw = float;
   static __device__ __forceinline__ float widen(float x) { return x; }
-  static __device__ __forceinline__ float narrow(float x) { return x; }
   static __device__ __forceinline__ float exp2(float p) {
     p = fminf(fmaxf(p, -126.0f), 126.0f);
     // Adding 1.5 · 2^23 rounds to an integer, which is then in the low bits.
@@ -67,10 +66,7 @@ template <typename Io>
 __device__ __forceinline__ float read(const void* from, i64 index) {
   return Io::widen(static_cast<const typename Io::Raw*>(from)[index]);
 }
-template <typename Io>
-__device__ __forceinline__ void write(void* to, i64 index, float x) {
-  static_cast<typename Io::Raw*>(to)[index] = Io::narrow(x);
-}
+__device__ __forceinline__ void write(const ScanParams& p, i64 index, float x) { store_stored<1>(p.y, index, p.y_type, {{x}}); }
 
 /// ln(1 + e^s) without the loss of either end; above 20 it is s.
 __device__ __forceinline__ Step discretize(const ScanParams& p, float s, float u) {
@@ -210,7 +206,7 @@ struct Walk {
 #pragma unroll
         for (int r = 0; r < ROWS; ++r) {
           const int t = first_row + r * LANES;
-          if (start + t < end) write<Io>(p.y, (row + start + t) * p.e + at.first + column, (sums[t][column] + skip[r]) * gate[r]);
+          if (start + t < end) write(p, (row + start + t) * p.e + at.first + column, (sums[t][column] + skip[r]) * gate[r]);
         }
       }
     }
@@ -299,7 +295,7 @@ __device__ __forceinline__ void step(const ScanParams& p) {
     if (in && share == 0) {
       for (int i = 1; i < shares; ++i) sum += sums[i][column];
       const float gate = p.z ? silu(read<Io>(p.z, row * p.ld_z + c)) : 1.0f;
-      write<Io>(p.y, row * p.e + c, (p.D ? fmaf(p.D[c], u, sum) : sum) * gate);
+      write(p, row * p.e + c, (p.D ? fmaf(p.D[c], u, sum) : sum) * gate);
     }
     __syncthreads();
   }

@@ -1,5 +1,6 @@
 //! Cases beside the op table's, for what a GPU does in other ways than a CPU.
 
+use half::{bf16, f16};
 use serde_json::{Value, json};
 use statespace_ops::cases::{Case, Data, own_case};
 
@@ -28,6 +29,22 @@ pub fn scan_chunks_and_states() {
         }),
     ];
     check_cases(&cases("scan", &[&states[..], &chunks, &others].concat()), 1);
+}
+
+/// A y that is narrower than the inputs is their f32 y, rounded.
+pub fn scan_rounds_y() {
+    let one = json!({ "dims": { "b": 2, "l": 1, "e": 34, "n": 16 }, "lens": [1, 0] });
+    let many = json!({ "dims": { "b": 2, "l": 37, "e": 72, "n": 16 }, "lens": [37, 5] });
+    for case in cases("scan", &[one, many]) {
+        let inputs = case.inputs(0);
+        let y = |to| run(&case, &inputs, Way { to, ..Way::default() }).expect("launches").written.swap_remove(0).1;
+        let (Data::F32(wide), Data::Bf16(bf16s), Data::F16(f16s)) = (y(None), y(Some("bf16")), y(Some("f16"))) else { panic!("types of y") };
+        let unwritten = 0xFFDE;
+        for (i, wide) in wide.iter().enumerate() {
+            let [bf16, f16] = if wide.is_nan() { [unwritten; 2] } else { [bf16::from_f32(*wide).to_bits(), f16::from_f32(*wide).to_bits()] };
+            assert_eq!((bf16s[i], f16s[i]), (bf16, f16), "{i} of {}", case.label);
+        }
+    }
 }
 
 /// Ends of tiles, and widths with and without a kernel of their own.

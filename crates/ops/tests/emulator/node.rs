@@ -19,6 +19,8 @@ pub struct Way<'a> {
     pub gemm: bool,
     /// An input that lies in the output.
     pub shared: Option<&'a str>,
+    /// The first output's type, where it is not the table's.
+    pub to: Option<&'a str>,
 }
 
 /// What came of a node.
@@ -37,7 +39,10 @@ pub fn run(case: &Case, inputs: &[Option<Tensor>], way: Way) -> Result<Ran, Stri
         .map(|tensor| tensor.as_ref().map(|tensor| Buffer::input(&tensor.bytes(), shift(&tensor.name, tensor.dtype()))))
         .collect();
     let shared = way.shared.and_then(|name| inputs.iter().position(|tensor| tensor.as_ref().is_some_and(|tensor| tensor.name == name)));
-    let outputs = case.outputs();
+    let mut outputs = case.outputs();
+    if let Some(to) = way.to {
+        outputs[0].dtype = to.into();
+    }
     let mut made: Vec<Buffer> = outputs
         .iter()
         .enumerate()
