@@ -8,6 +8,7 @@ use statespace_plan::ops::Compute;
 use statespace_plan::{Attrs, Checked, CheckedNode};
 
 use super::device::{Buffer, Graph, MARKS};
+use super::narrow::narrow;
 use super::resident::{self, Freight, Resident};
 use super::state::{Slot, State};
 use super::{FAULT, Machine, WORDS};
@@ -102,6 +103,12 @@ impl Program {
             io,
             slot,
         };
+        // A dump shows what the plan says.
+        if !machine.dump {
+            let may: Vec<[u32; 2]> =
+                program.nodes.iter().map(|node| program.call(machine, node, |call| cuda::narrow(&node.attrs, call))).collect();
+            narrow(&mut program.nodes, &may);
+        }
         let needs = |node| program.call(machine, node, |call| cuda::scratch_bytes(&node.attrs, call));
         program.scratch = program.nodes.iter().map(needs).max().unwrap_or(0) as usize;
         program.launch_from(machine);
@@ -240,6 +247,7 @@ impl Program {
             node: node.id,
             device: machine.device.facts(),
             gemm: machine.device.gemm(),
+            whole: node.outputs.iter().all(|slot| slot.base == Base::Temp),
         })
     }
 }

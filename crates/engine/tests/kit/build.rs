@@ -81,6 +81,11 @@ pub struct Sizes {
 
 /// A layer of a model with everything around it: ids in, losses out. Large enough for several threads, if the sizes are.
 pub fn block(sizes: &Sizes) -> Value {
+    block_of(sizes, 2, ["f32", "f16"])
+}
+
+/// The same with a rank of Δ and types of in_proj and out_proj.
+pub fn block_of(sizes: &Sizes, r: usize, [of_in, of_out]: [&str; 2]) -> Value {
     let Sizes { b, l, d, e, n, v, compute } = *sizes;
     let mut p = Build::default();
     let lens = Some(p.placed("lens", "state", "i32", &[b]));
@@ -90,9 +95,9 @@ pub fn block(sizes: &Sizes) -> Value {
     let (tokens, targets) = (p.placed("tokens", "io", "i32", &[b, l]), p.placed("targets", "io", "i32", &[b, l]));
     let table = p.weight("table", "stored", false, "bf16", &[v, d]);
     let (norm, f_norm) = (p.weight("norm", "f32", false, "f32", &[d]), p.weight("norm_f", "stored", false, "f32", &[d]));
-    let (in_proj, out_proj) = (p.weight("in", "stored", false, "f32", &[2 * e, d]), p.weight("out", "stored", false, "f16", &[d, e]));
+    let (in_proj, out_proj) = (p.weight("in", "stored", false, of_in, &[2 * e, d]), p.weight("out", "stored", false, of_out, &[d, e]));
     let (taps, bias) = (p.weight("taps", "f32", true, "f32", &[4, e]), p.weight("bias", "stored", false, "f32", &[e]));
-    let (x_proj, dt_proj) = (p.weight("x", "stored", false, "bf16", &[2 + 2 * n, e]), p.weight("dt", "stored", false, "bf16", &[e, 2]));
+    let (x_proj, dt_proj) = (p.weight("x", "stored", false, "bf16", &[r + 2 * n, e]), p.weight("dt", "stored", false, "bf16", &[e, r]));
     let (a, skip) = (p.weight("A_log", "negexp", true, "f32", &[n, e]), p.weight("D", "f32", false, "f32", &[e]));
     let attrs = serde_json::json!({ "compute": compute });
 
@@ -105,11 +110,11 @@ pub fn block(sizes: &Sizes) -> Value {
     let (u, z) = (p.columns("u", xz, 0, &[b, l, e]), p.columns("z", xz, e, &[b, l, e]));
     let c = p.placed("c", "temp", "f32", &[b, l, e]);
     p.node("conv1d_silu", &[Some(u), Some(taps), Some(bias), Some(conv_state), lens], &[c], json!({}));
-    let xd = p.placed("xd", "temp", "f32", &[b, l, 2 + 2 * n]);
+    let xd = p.placed("xd", "temp", "f32", &[b, l, r + 2 * n]);
     p.node("linear", &[Some(c), Some(x_proj), None, None, lens], &[xd], attrs.clone());
-    let [low, bs, cs] = [(0, 2), (2, n), (2 + n, n)].map(|(from, width)| p.columns(&format!("xd{from}"), xd, from, &[b, l, width]));
+    let [low, bs, cs] = [(0, r), (r, n), (r + n, n)].map(|(from, width)| p.columns(&format!("xd{from}"), xd, from, &[b, l, width]));
     let dt = p.placed("delta", "temp", "f32", &[b, l, e]);
-    p.node("linear", &[Some(low), Some(dt_proj), None, None, lens], &[dt], attrs.clone());
+    p.node("linear", &[Some(low), Some(dt_proj), Some(bias), None, lens], &[dt], attrs.clone());
     let y = p.over("y", dt);
     let operands = [Some(c), Some(dt), Some(a), Some(bs), Some(cs), Some(skip), Some(z), None, Some(ssm), lens];
     p.node("scan", &operands, &[y], json!({ "softplus": true, "groups": 1 }));

@@ -139,16 +139,10 @@ impl Case {
         Ok((program, state))
     }
 
-    /// Runs it on an engine with these options.
+    /// Runs it on an engine with these options, `dump` among them.
     pub fn run(&self, options: &str) -> Outcome {
         let engine = open(options);
-        let (program, state) = self.load(&engine).unwrap();
-        engine.go(program, Some(state), self.steps).unwrap();
-        let mut outcome = Outcome::new();
-        for name in self.plan["state"].as_object().unwrap().keys() {
-            let buffer = &self.plan["buffers"][self.plan["state"][name].as_u64().unwrap() as usize];
-            outcome.insert(format!("state {name}"), (dtype(buffer), engine.get(state, name).unwrap()));
-        }
+        let (program, mut outcome) = self.ran(&engine);
         for node in self.plan["nodes"].as_array().unwrap() {
             for (k, id) in node["out"].as_array().unwrap().iter().enumerate() {
                 let buffer = &self.plan["buffers"][id.as_u64().unwrap() as usize];
@@ -157,6 +151,21 @@ impl Case {
             }
         }
         outcome
+    }
+
+    /// Runs it on an engine with these options; the state afterwards.
+    pub fn end(&self, options: &str) -> Outcome {
+        self.ran(&open(options)).1
+    }
+
+    fn ran(&self, engine: &Engine) -> (u32, Outcome) {
+        let (program, state) = self.load(engine).unwrap();
+        engine.go(program, Some(state), self.steps).unwrap();
+        let fields = self.plan["state"].as_object().unwrap().iter().map(|(name, id)| {
+            let buffer = &self.plan["buffers"][id.as_u64().unwrap() as usize];
+            (format!("state {name}"), (dtype(buffer), engine.get(state, name).unwrap()))
+        });
+        (program, fields.collect())
     }
 
     /// The part of a node's output that it had to write.

@@ -2,7 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::cuda::{Call, Launch, Params, Step};
+use statespace_plan::DType;
+
+use crate::cuda::{Call, Launch, Params, Step, stored};
 
 /// As in `kernel.cu`.
 const THREADS: usize = 128;
@@ -27,17 +29,27 @@ struct Conv1dSiluParams {
     tile: i64,
     tiles: i64,
     channel_blocks: i64,
+    x_type: u32,
+    y_type: u32,
 }
 
-/// One launch where one tile is the whole sequence, as when generating; else two.
+/// One launch where one tile is the whole sequence, as when generating; else two. x and y may be of any stored type.
 pub fn launches(call: &Call) -> Vec<Step> {
     let ([x, weight, bias, state, lens], [y]) = (call.inputs, call.outputs) else { panic!("operands of conv1d_silu") };
     let sizes = call.sizes;
     if call.rows() * sizes.e == 0 {
         return Vec::new();
     }
-    let (blocks, tiles) = (sizes.e.div_ceil(THREADS), sizes.l.div_ceil(TILE));
-    let params = Params::new(Conv1dSiluParams {
+    // Four channels a thread, where all of it lies so that they are loaded at once.
+    let vector = sizes.w == 4 && sizes.e.is_multiple_of(4) && [x, weight, bias, state, y].iter().all(|operand| operand.is_aligned(4));
+    let (kernel, channels) = match (x.dtype, y.dtype) {
+        (DType::F32, DType::F32) if vector => ("conv1d_silu_w4_f32", 4),
+        (DType::Bf16, DType::Bf16) if vector => ("conv1d_silu_w4_bf16", 4),
+        _ if sizes.w == 4 => ("conv1d_silu_w4", 1),
+        _ => ("conv1d_silu_any", 1),
+    };
+    let (blocks, tiles) = (sizes.e.div_ceil(THREADS * channels), sizes.l.div_ceil(TILE));
+    let params = Conv1dSiluParams {
         x: x.address,
         weight: weight.address,
         bias: bias.address,
@@ -52,14 +64,17 @@ pub fn launches(call: &Call) -> Vec<Step> {
         tile: TILE as i64,
         tiles: tiles as i64,
         channel_blocks: blocks as i64,
-    });
-    let launch = |kernel, blocks: usize| {
-        let (grid, block) = ([blocks as u32, 1, 1], [THREADS as u32, 1, 1]);
-        Step::Launch(Launch { module: "conv1d_silu", kernel, grid, block, shared: 0, params: params.clone() })
+        x_type: stored(x.dtype),
+        y_type: stored(y.dtype),
     };
-    let mut steps = vec![launch(if sizes.w == 4 { "conv1d_silu_w4" } else { "conv1d_silu_any" }, blocks * tiles * sizes.b)];
+    let launch = |kernel, blocks: usize, params| {
+        let (grid, block) = ([blocks as u32, 1, 1], [THREADS as u32, 1, 1]);
+        Step::Launch(Launch { module: "conv1d_silu", kernel, grid, block, shared: 0, params: Params::new(params) })
+    };
+    let mut steps = vec![launch(kernel, blocks * tiles * sizes.b, params)];
     if tiles > 1 && sizes.w > 1 {
-        steps.push(launch("conv1d_silu_shift", blocks * sizes.b));
+        let blocks = sizes.e.div_ceil(THREADS);
+        steps.push(launch("conv1d_silu_shift", blocks * sizes.b, Conv1dSiluParams { channel_blocks: blocks as i64, ..params }));
     }
     steps
 }

@@ -321,19 +321,28 @@ struct Gemm {
   size_t ldx;
   const unsigned short* weight;
   uint64_t half;
-  float* y;
+  void* y;
   size_t ldy;
-  uint64_t accumulate;
+  uint64_t narrow;
+  const float *bias, *residual;
+  size_t ldr;
 };
 /// The product that cuBLASLt would make.
 void emulator_gemm(const Gemm* gemm) {
   const auto widen = [=](unsigned short x) { return gemm->half ? widen_f16(x) : __uint_as_float(unsigned(x) << 16); };
   for (size_t row = 0; row < gemm->rows; ++row) {
     for (size_t column = 0; column < gemm->m; ++column) {
-      float* const y = gemm->y + row * gemm->ldy + column;
+      const size_t at = row * gemm->ldy + column;
       float sum = 0;
       for (size_t i = 0; i < gemm->k; ++i) sum += widen(gemm->x[row * gemm->ldx + i]) * widen(gemm->weight[column * gemm->k + i]);
-      *y = gemm->accumulate ? *y + sum : sum;
+      if (gemm->residual) sum += gemm->residual[row * gemm->ldr + column];
+      if (gemm->bias) sum += gemm->bias[column];
+      const unsigned bits = __float_as_uint(sum);
+      if (gemm->narrow) {
+        static_cast<unsigned short*>(gemm->y)[at] = sum == sum ? (bits + 0x7FFF + (bits >> 16 & 1)) >> 16 : 0x7FC0;
+      } else {
+        static_cast<float*>(gemm->y)[at] = sum;
+      }
     }
   }
 }

@@ -31,7 +31,10 @@ struct Gemm {
     half: u64,
     y: u64,
     ldy: usize,
-    accumulate: u64,
+    narrow: u64,
+    bias: u64,
+    residual: u64,
+    ldr: usize,
 }
 
 /// The emulator is one GPU.
@@ -43,9 +46,10 @@ pub fn run(steps: &[Step], descending: bool) -> Result<(), String> {
     let _gpu = GPU.lock().unwrap_or_else(PoisonError::into_inner);
     steps.iter().try_for_each(|step| match step {
         Step::Launch(launch) => run_launch(launch, descending),
-        &Step::Gemm { rows, k, m, x, ldx, weight, dtype, y, ldy, accumulate, .. } => {
-            let (half, accumulate) = (u64::from(dtype == DType::F16), u64::from(accumulate));
-            let gemm = Gemm { rows, k, m, x, ldx, weight, half, y, ldy, accumulate };
+        &Step::Gemm { rows, k, m, x, weight, y, bias, residual, .. } => {
+            let (half, narrow) = (u64::from(x.dtype == DType::F16), u64::from(y.dtype == DType::Bf16));
+            let ((x, ldx), (y, ldy), (residual, ldr)) = ((x.address, x.ld), (y.address, y.ld), (residual.address, residual.ld));
+            let gemm = Gemm { rows, k, m, x, ldx, weight, half, y, ldy, narrow, bias, residual, ldr };
             // SAFETY: the addresses are those of operands that the caller keeps alive, with the op's shapes.
             unsafe { emulator_gemm(&raw const gemm) };
             Ok(())

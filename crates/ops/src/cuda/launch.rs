@@ -47,7 +47,7 @@ impl Params {
 pub enum Step {
     /// A kernel of ours.
     Launch(Launch),
-    /// `y = x weightᵀ`, plus what was in `y` if `accumulate`, by cuBLASLt: 16-bit factors of one dtype, f32 sums and results.
+    /// `y = x weightᵀ + bias + residual` by cuBLASLt: 16-bit factors of one dtype, f32 sums.
     Gemm {
         /// Rows of x and y.
         rows: usize,
@@ -55,20 +55,16 @@ pub enum Step {
         k: usize,
         /// Rows of the weight, columns of y.
         m: usize,
-        /// Address of x.
-        x: u64,
-        /// Elements from row to row of x.
-        ldx: usize,
-        /// Address of the weight, (m, k).
+        /// x.
+        x: Operand,
+        /// The weight, (m, k), of x's dtype.
         weight: u64,
-        /// Of x and the weight.
-        dtype: DType,
-        /// Address of y.
-        y: u64,
-        /// Elements from row to row of y.
-        ldy: usize,
-        /// Whether the product is added to what is in y.
-        accumulate: bool,
+        /// y, f32 or bf16. With bf16 there is neither bias nor residual.
+        y: Operand,
+        /// Address of the bias, m f32, or 0.
+        bias: u64,
+        /// The residual, f32; may be y, or absent.
+        residual: Operand,
         /// Address of memory for cuBLASLt.
         workspace: u64,
         /// Bytes there.
@@ -181,6 +177,8 @@ pub struct Call<'a> {
     pub device: Device,
     /// Whether cuBLASLt is there.
     pub gemm: bool,
+    /// Whether rows of the outputs that are not valid may be written, too: nobody looks at them.
+    pub whole: bool,
 }
 
 impl Call<'_> {

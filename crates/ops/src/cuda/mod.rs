@@ -2,7 +2,9 @@
 //!
 //! What all kernels have in common:
 //!
-//! - **Rows** and layout are those of the CPU's kernels: rows at positions ≥ `lens` are neither read nor written, whatever is there.
+//! - **Rows** and layout are those of the CPU's kernels: rows at positions ≥ `lens` are neither read nor written, whatever is there, unless
+//!   [`Call::whole`] lets them be written.
+//! - **Types** are the plan's, but that [`narrow`] operands may be bf16 where it says f32.
 //! - **Parameters** are one struct by value. Sizes and offsets have 64 bits.
 //! - **Launches** allocate nothing and wait for nothing, so that they can be captured into a graph. Empty work is no launch.
 //! - **Determinism**: sums have one order; there are no atomic operations on floats.
@@ -57,6 +59,24 @@ pub fn launches(attrs: &Attrs, call: &Call) -> Vec<Step> {
         Attrs::SumRows => crate::sum_rows::cuda::launches(call),
         Attrs::LinearCrossEntropy(attrs) => crate::linear_cross_entropy::cuda::launches(call, attrs),
         Attrs::Sample(attrs) => crate::sample::cuda::launches(call, attrs),
+    }
+}
+
+/// Which inputs and outputs of a node, by position as bits, may be bf16 where the plan says f32: each of them, or all as the op says.
+pub fn narrow(attrs: &Attrs, call: &Call) -> [u32; 2] {
+    match attrs {
+        Attrs::Linear(attrs) => crate::linear::cuda::takes_bf16(call, attrs).map(u32::from),
+        Attrs::Rmsnorm(_) => [0, 1],
+        Attrs::Conv1dSilu => [1, 1],
+        Attrs::Embed
+        | Attrs::Scan(_)
+        | Attrs::Add
+        | Attrs::Cast(_)
+        | Attrs::Transpose
+        | Attrs::Softplus
+        | Attrs::SumRows
+        | Attrs::LinearCrossEntropy(_)
+        | Attrs::Sample(_) => [0, 0],
     }
 }
 

@@ -3,15 +3,17 @@
 //! | rows of x | factors | way |
 //! |---|---|---|
 //! | ≤ 8 | any | *few*: W is streamed once for up to 8 rows |
-//! | > 8 (f32 W: > 32) | bf16, k a multiple of 8, cuBLASLt is there | *gemm*: x, and an f32 W by blocks, are rounded before it |
+//! | > 8 (f32 W: > 32) | bf16, k a multiple of 8, cuBLASLt is there | *gemm*: x, unless it is bf16, and an f32 W by blocks, are rounded before it |
 //! | ≤ 32 | other | few, once for each 8 rows |
 //! | > 32 | other | *tile* |
+//!
+//! Only *gemm* takes a bf16 x and writes a bf16 y.
 
 use bytemuck::{Pod, Zeroable};
 use statespace_plan::DType;
 use statespace_plan::ops::{Compute, LinearAttrs};
 
-use crate::cuda::{Call, Launch, Operand, Params, Step, size};
+use crate::cuda::{Call, Launch, Operand, Params, Step, size, stored};
 
 /// As in `kernel.cu`.
 const THREADS: usize = 256;
@@ -77,6 +79,8 @@ struct LinearFinishParams {
     ldy: u64,
     l: u32,
     m: u32,
+    dtype: u32,
+    unused: u32,
 }
 
 /// `y` may be the residual.
@@ -89,14 +93,22 @@ pub fn launches(call: &Call, attrs: &LinearAttrs) -> Vec<Step> {
 
 /// Bytes of scratch.
 pub fn scratch_bytes(call: &Call, attrs: &LinearAttrs) -> u64 {
+    let (product, out) = parts(call, attrs);
+    product.scratch_bytes(call.sizes.m, &out)
+}
+
+/// Whether x may be, and whether y may be, bf16.
+pub fn takes_bf16(call: &Call, attrs: &LinearAttrs) -> [bool; 2] {
     let (product, _) = parts(call, attrs);
-    product.layout(call.sizes.m).end
+    let gemm = product.way() == Way::Gemm;
+    // For an f16 W each row of x is scaled.
+    [gemm && product.weight.dtype != DType::F16, gemm]
 }
 
 fn parts<'a>(call: &'a Call, attrs: &LinearAttrs) -> (Product<'a>, Out) {
     let ([x, weight, bias, residual, lens], [y]) = (call.inputs, call.outputs) else { panic!("operands of linear") };
     let product = Product { call, compute: attrs.compute, x: *x, weight: *weight, lens: lens.address, scratch: call.scratch };
-    (product, Out { y: *y, bias: bias.address, residual: *residual, whole: !lens.is_present() })
+    (product, Out { y: *y, bias: bias.address, residual: *residual, whole: call.whole || !lens.is_present() })
 }
 
 /// Where a product goes.
@@ -156,13 +168,18 @@ impl Product<'_> {
         }
     }
 
-    fn layout(&self, columns: usize) -> Layout {
+    /// Whether cuBLASLt writes y as it is to be.
+    fn is_direct(&self, out: &Out) -> bool {
+        out.whole && self.weight.dtype != DType::F16 && (out.y.dtype == DType::F32 || out.bias == 0 && !out.residual.is_present())
+    }
+
+    fn layout(&self, columns: usize, direct: bool) -> Layout {
         let (rows, k) = (self.call.rows(), self.call.sizes.k);
         if self.way() != Way::Gemm {
             return Layout { x: 0, scale: 0, weight: 0, part: 0, workspace: 0, end: 0, width: columns };
         }
         let between = BETWEEN * self.call.device.multiprocessors as usize;
-        let mut width = between / (4 * rows);
+        let mut width = if direct { columns } else { between / (4 * rows) };
         if self.weight.dtype == DType::F32 {
             width = width.min(between / (2 * k));
         }
@@ -174,25 +191,25 @@ impl Product<'_> {
             end = (end + bytes as u64).next_multiple_of(256);
             start
         };
-        let (x, scale) = (take(2 * rows * k), take(4 * rows));
+        let (x, scale) = (take(if self.x.dtype == DType::F32 { 2 * rows * k } else { 0 }), take(4 * rows));
         let weight = take(if self.weight.dtype == DType::F32 { 2 * width * k } else { 0 });
-        let (part, workspace) = (take(4 * rows * width), take(WORKSPACE));
+        let (part, workspace) = (take(if direct { 0 } else { 4 * rows * width }), take(WORKSPACE));
         Layout { x, scale, weight, part, workspace, end: end - self.scratch, width }
     }
 
     /// Bytes of scratch for blocks of up to `columns` columns.
-    pub(crate) fn scratch_bytes(&self, columns: usize) -> u64 {
-        self.layout(columns).end
+    pub(crate) fn scratch_bytes(&self, columns: usize, out: &Out) -> u64 {
+        self.layout(columns, self.is_direct(out)).end
     }
 
     /// What is to be done once, before any block.
     pub(crate) fn prepare(&self) -> Vec<Step> {
         let (rows, k) = (self.call.rows(), self.call.sizes.k);
-        if self.way() != Way::Gemm || self.call.sizes.m == 0 {
+        if self.way() != Way::Gemm || self.call.sizes.m == 0 || self.x.dtype != DType::F32 {
             return Vec::new();
         }
         // Neither address depends on the width of blocks.
-        let Layout { x, scale, .. } = self.layout(0);
+        let Layout { x, scale, .. } = self.layout(0, true);
         let scale = if self.weight.dtype == DType::F16 { scale } else { 0 };
         vec![round(self.x, x, scale, self.lens, [rows, self.call.sizes.l, k])]
     }
@@ -207,7 +224,7 @@ impl Product<'_> {
             Way::Few => vec![self.few(weight, count, out)],
             Way::Tile => vec![self.tile(weight, count, out)],
             Way::Gemm => {
-                let Layout { width, .. } = self.layout(count);
+                let Layout { width, .. } = self.layout(count, self.is_direct(out));
                 let blocks = (0..count).step_by(width).map(|start| (start, width.min(count - start)));
                 blocks.flat_map(|(start, width)| self.gemm(weight, start, width, count, out)).collect()
             }
@@ -288,11 +305,12 @@ impl Product<'_> {
 
     /// Columns `start` … `start + width` of `out`, which has `count`, by cuBLASLt.
     ///
-    /// It writes a whole rectangle and knows neither bias nor rows that are not valid. Where it cannot write y itself, it writes beside it what
-    /// `linear_finish` then adds up. Where the residual is y it adds onto it: a row of x that is not valid has been filled with zeros, so that such
-    /// a row of y keeps its values.
+    /// It writes a whole rectangle, and knows no rows that are not valid nor a scale for each. Where it cannot write y itself, it writes beside it
+    /// what `linear_finish` then adds up. Where the residual is y it adds onto it: a row of x that is not valid has been filled with zeros, so that
+    /// such a row of y keeps its values.
     fn gemm(&self, weight: u64, start: usize, width: usize, count: usize, out: &Out) -> Vec<Step> {
-        let (rows, k, layout) = (self.call.rows(), self.call.sizes.k, self.layout(count));
+        let (rows, k, direct) = (self.call.rows(), self.call.sizes.k, self.is_direct(out));
+        let layout = self.layout(count, direct);
         let mut steps = Vec::new();
         let mut weight = weight + (start * k * size(self.weight.dtype)) as u64;
         let mut dtype = self.weight.dtype;
@@ -300,40 +318,45 @@ impl Product<'_> {
             steps.push(round(Operand { address: weight, ld: k, dtype }, layout.weight, 0, 0, [width, width, k]));
             (weight, dtype) = (layout.weight, DType::Bf16);
         }
-        let at = |address: u64| if address == 0 { 0 } else { address + 4 * start as u64 };
-        let (y, residual, bias) = (at(out.y.address), Operand { address: at(out.residual.address), ..out.residual }, at(out.bias));
-        let (scaled, onto) = (dtype == DType::F16, residual.address == y);
-        let accumulate = onto && bias == 0 && !scaled;
-        let direct = accumulate || out.whole && !onto;
-        let (to, ldt) = if direct { (y, out.y.ld) } else { (layout.part, layout.width) };
+        let at = |address: u64, size: usize| if address == 0 { 0 } else { address + (size * start) as u64 };
+        let y = Operand { address: at(out.y.address, size(out.y.dtype)), ..out.y };
+        let (residual, bias) = (Operand { address: at(out.residual.address, 4), ..out.residual }, at(out.bias, 4));
+        let scaled = dtype == DType::F16;
+        let x = if self.x.dtype == DType::F32 { Operand { address: layout.x, ld: k, dtype } } else { self.x };
+        let onto = residual.address == y.address && bias == 0 && !scaled && self.x.dtype == DType::F32;
+        let part = Operand { address: layout.part, ld: layout.width, dtype: DType::F32 };
+        let (y_now, bias_now, residual_now) = match () {
+            () if direct => (y, bias, residual),
+            () if onto => (y, 0, residual),
+            () => (part, 0, Operand::ABSENT),
+        };
         steps.push(Step::Gemm {
             rows,
             k,
             m: width,
-            x: layout.x,
-            ldx: k,
+            x,
             weight,
-            dtype,
-            y: to,
-            ldy: ldt,
-            accumulate,
+            y: y_now,
+            bias: bias_now,
+            residual: residual_now,
             workspace: layout.workspace,
             workspace_bytes: WORKSPACE,
         });
-        let nothing_left = direct && !scaled && (accumulate || bias == 0 && !residual.is_present());
-        if !nothing_left {
+        if !direct && !onto {
             let params = LinearFinishParams {
-                part: to,
+                part: part.address,
                 scale: if scaled { layout.scale } else { 0 },
                 bias,
                 residual: residual.address,
-                y,
+                y: y.address,
                 lens: self.lens,
-                ldp: ldt as u64,
+                ldp: part.ld as u64,
                 ldr: residual.ld as u64,
-                ldy: out.y.ld as u64,
+                ldy: y.ld as u64,
                 l: self.call.sizes.l as u32,
                 m: width as u32,
+                dtype: stored(y.dtype),
+                unused: 0,
             };
             steps.push(launch("linear_finish", rows * width.div_ceil(4 * THREADS), 0, Params::new(params)));
         }

@@ -33,14 +33,16 @@ struct LinearRoundParams {
 };
 
 struct LinearFinishParams {
-  const float* part;      // products; may be y
+  const float* part;      // products
   const float* scale;     // of each row, or null
   const float* bias;      // or null
   const float* residual;  // or null; may be y
-  float* y;
+  void* y;
   const int* lens;  // or null
   u64 ldp, ldr, ldy;
   u32 l, m;
+  u32 type;  // of y
+  u32 unused;
 };
 
 // Each kernel.cu has its own: the emulator links them all.
@@ -422,6 +424,6 @@ KERNEL_BOUNDS(linear_finish, LinearFinishParams, THREADS) {
     float sum = p.part[row * p.ldp + column] * scale;
     if (p.bias) sum += p.bias[column];
     if (p.residual) sum += p.residual[row * p.ldr + column];
-    p.y[row * p.ldy + column] = sum;
+    store_stored<1>(p.y, i64(row * p.ldy) + column, p.type, {{sum}});
   }
 }

@@ -56,6 +56,11 @@ fn product<'a>(call: &'a Call, attrs: &LinearCrossEntropyAttrs, scratch: u64) ->
     Product { call, compute: attrs.compute, x: *x, weight: *weight, lens: lens.address, scratch }
 }
 
+fn out(logits: u64, width: usize) -> Out {
+    let y = Operand { address: logits, ld: width, dtype: DType::F32 };
+    Out { y, bias: 0, residual: Operand::ABSENT, whole: true }
+}
+
 /// For each block of the vocabulary its logits and what is kept of them; the last writes `nll`.
 pub fn launches(call: &Call, attrs: &LinearCrossEntropyAttrs) -> Vec<Step> {
     let (rows, vocab) = (call.rows(), vocab(call, attrs));
@@ -65,8 +70,7 @@ pub fn launches(call: &Call, attrs: &LinearCrossEntropyAttrs) -> Vec<Step> {
     let width = width(call, vocab);
     let Layout { logits, board, product: scratch } = layout(call, width);
     let product = product(call, attrs, scratch);
-    let y = Operand { address: logits, ld: width, dtype: DType::F32 };
-    let out = Out { y, bias: 0, residual: Operand::ABSENT, whole: true };
+    let out = out(logits, width);
     let mut steps = product.prepare();
     for start in (0..vocab).step_by(width) {
         let width = width.min(vocab - start);
@@ -78,7 +82,7 @@ pub fn launches(call: &Call, attrs: &LinearCrossEntropyAttrs) -> Vec<Step> {
             board,
             nll: call.outputs[0].address,
             fault: call.fault,
-            pitch: y.ld as u64,
+            pitch: out.y.ld as u64,
             l: call.sizes.l as u32,
             node: call.node,
             start: start as u32,
@@ -102,6 +106,6 @@ pub fn launches(call: &Call, attrs: &LinearCrossEntropyAttrs) -> Vec<Step> {
 /// Bytes of scratch: a block of logits, what is known of each row, and what the product needs.
 pub fn scratch_bytes(call: &Call, attrs: &LinearCrossEntropyAttrs) -> u64 {
     let width = width(call, vocab(call, attrs));
-    let scratch = layout(call, width).product;
-    product(call, attrs, scratch).scratch_bytes(width) + scratch - call.scratch
+    let Layout { logits, product: scratch, .. } = layout(call, width);
+    product(call, attrs, scratch).scratch_bytes(width, &out(logits, width)) + scratch - call.scratch
 }

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 use statespace_plan::ops::RmsnormAttrs;
 
-use crate::cuda::{Call, Launch, Params, Step};
+use crate::cuda::{Call, Launch, Params, Step, stored};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -17,10 +17,10 @@ struct RmsnormParams {
     d: i64,
     ld: i64,
     eps: f32,
-    unused: u32,
+    dtype: u32,
 }
 
-/// One launch; `y` may be `x`.
+/// One launch; `y` may be of any stored type, and be `x` if that is f32.
 pub fn launches(call: &Call, attrs: &RmsnormAttrs) -> Vec<Step> {
     let ([x, weight, lens], [y]) = (call.inputs, call.outputs) else { panic!("operands of rmsnorm") };
     let (rows, d) = (call.rows(), call.sizes.d);
@@ -40,7 +40,7 @@ pub fn launches(call: &Call, attrs: &RmsnormAttrs) -> Vec<Step> {
         d: d as i64,
         ld: x.ld as i64,
         eps: attrs.eps,
-        unused: 0,
+        dtype: stored(y.dtype),
     });
     let (kernel, grid) = (if vector { "rmsnorm_x4" } else { "rmsnorm_x1" }, [rows.min(1 << 24) as u32, 1, 1]);
     vec![Step::Launch(Launch { module: "rmsnorm", kernel, grid, block: [threads, 1, 1], shared: 0, params })]

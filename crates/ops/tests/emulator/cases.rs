@@ -38,12 +38,44 @@ pub fn scan_rounds_y() {
     for case in cases("scan", &[one, many]) {
         let inputs = case.inputs(0);
         let y = |to| run(&case, &inputs, Way { to, ..Way::default() }).expect("launches").written.swap_remove(0).1;
-        let (Data::F32(wide), Data::Bf16(bf16s), Data::F16(f16s)) = (y(None), y(Some("bf16")), y(Some("f16"))) else { panic!("types of y") };
+        let (Data::F32(wide), Data::Bf16(bf16s), Data::F16(f16s)) = (y(None), y(Some("bf16")), y(Some("f16"))) else {
+            panic!("types of y")
+        };
         let unwritten = 0xFFDE;
         for (i, wide) in wide.iter().enumerate() {
-            let [bf16, f16] = if wide.is_nan() { [unwritten; 2] } else { [bf16::from_f32(*wide).to_bits(), f16::from_f32(*wide).to_bits()] };
+            let [bf16, f16] =
+                if wide.is_nan() { [unwritten; 2] } else { [bf16::from_f32(*wide).to_bits(), f16::from_f32(*wide).to_bits()] };
             assert_eq!((bf16s[i], f16s[i]), (bf16, f16), "{i} of {}", case.label);
         }
+    }
+}
+
+/// A norm or a convolution in bf16 is that in f32, rounded.
+pub fn narrow_rows() {
+    let norm = [64, 67, 2300].map(|d| ("rmsnorm", json!({ "dims": { "b": 2, "l": 3, "d": d }, "lens": [3, 1] })));
+    let shapes = [(1, 260, 4), (37, 260, 4), (37, 131, 4), (9, 64, 3)];
+    let conv = shapes.map(|(l, e, w)| ("conv1d_silu", json!({ "dims": { "b": 2, "l": l, "e": e, "w": w }, "lens": [l, l / 2] })));
+    for (op, spec) in norm.into_iter().chain(conv) {
+        let case = own_case(op, &spec);
+        let mut inputs = case.inputs(0);
+        let x = inputs[0].as_mut().expect("x");
+        let rounded: Vec<bf16> = x.f32().iter().map(|x| bf16::from_f32(*x)).collect();
+        x.data = Data::F32(rounded.iter().map(|x| x.to_f32()).collect());
+        let y = |inputs: &[_], to| run(&case, inputs, Way { to, ..Way::default() }).expect("launches").written;
+        let wide = y(&inputs, None);
+        if op == "conv1d_silu" {
+            inputs[0].as_mut().expect("x").data = Data::Bf16(rounded.iter().map(|x| x.to_bits()).collect());
+            let mixed = y(&inputs, None);
+            assert_eq!(mixed[0].1.bytes(), wide[0].1.bytes(), "{}", case.label);
+        }
+        let narrow = y(&inputs, Some("bf16"));
+        let (Data::F32(wide_y), Data::Bf16(narrow_y)) = (&wide[0].1, &narrow[0].1) else { panic!("types of y") };
+        for (i, wide) in wide_y.iter().enumerate() {
+            let wanted = if wide.is_nan() { 0xFFDE } else { bf16::from_f32(*wide).to_bits() };
+            assert_eq!(narrow_y[i], wanted, "{i} of {}", case.label);
+        }
+        let states = |written: &[(String, Data)]| written[1..].iter().map(|(_, data)| data.bytes()).collect::<Vec<_>>();
+        assert_eq!(states(&wide), states(&narrow), "{}", case.label);
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Way<'a> {
     pub descending: bool,
     /// cuBLASLt is there.
     pub gemm: bool,
+    /// Rows of outputs that are not valid may be written, too.
+    pub whole: bool,
     /// An input that lies in the output.
     pub shared: Option<&'a str>,
     /// The first output's type, where it is not the table's.
@@ -84,6 +86,7 @@ pub fn run(case: &Case, inputs: &[Option<Tensor>], way: Way) -> Result<Ran, Stri
         node,
         device,
         gemm,
+        whole: way.whole,
     };
     let bytes = scratch_bytes(&attrs, &call);
     let mut scratch = Buffer::input(&vec![0xFF; usize::try_from(bytes).expect("a size")], 0);

@@ -55,6 +55,33 @@ pub fn linear_rounded() {
     check_cases(&stored("linear", &specs), 1);
 }
 
+/// With x and y of 16 bits: the bits are those of a y of 32 that is rounded afterwards.
+pub fn linear_narrow() {
+    let dims = json!({ "b": 2, "l": 20, "k": 24, "m": 150 });
+    for without in [json!([]), json!(["bias"]), json!(["residual"]), json!(["bias", "residual"])] {
+        let spec = json!({ "dims": dims, "attrs": { "compute": "bf16" }, "without": without, "lens": [20, 3], "ld": { "x": 40 } });
+        for case in stored("linear", &[spec]).iter().filter(|case| case.dtype != "f16") {
+            let wide = case.inputs(0);
+            let mut inputs = wide.clone();
+            let x = inputs[0].as_mut().expect("x");
+            x.data = Data::Bf16(x.f32().iter().map(|x| half::bf16::from_f32(*x).to_bits()).collect());
+            for whole in [false, true] {
+                let way = Way { gemm: true, whole, ..Way::default() };
+                let [found, rounded] = [Way { to: Some("bf16"), ..way }, way].map(|way| run(case, &inputs, way).expect("launches").written);
+                let plain = run(case, &wide, way).expect("launches").written;
+                let (Data::Bf16(found), Data::F32(rounded), Data::F32(plain)) = (&found[0].1, &rounded[0].1, &plain[0].1) else {
+                    panic!("y")
+                };
+                let valid = (0..found.len()).filter(|i| i / 150 < 23);
+                for i in valid {
+                    assert_eq!(rounded[i].to_bits(), plain[i].to_bits(), "{} {i}", case.label);
+                    assert_eq!(found[i], half::bf16::from_f32(plain[i]).to_bits(), "{} {i}", case.label);
+                }
+            }
+        }
+    }
+}
+
 /// Blocks of the vocabulary after one another, for each way of the product.
 pub fn linear_cross_entropy_blocks() {
     let of = |b: usize, l: usize, k: usize, m: usize, vocab: usize, compute: &str| {
