@@ -87,6 +87,7 @@ pub fn scratch_bytes(attrs: &Attrs, call: &Call) -> u64 {
         Attrs::Linear(attrs) => crate::linear::cuda::scratch_bytes(call, attrs),
         Attrs::Scan(attrs) => crate::scan::cuda::scratch_bytes(call, attrs),
         Attrs::LinearCrossEntropy(attrs) => crate::linear_cross_entropy::cuda::scratch_bytes(call, attrs),
+        Attrs::Sample(attrs) => crate::sample::cuda::scratch_bytes(call, attrs),
         Attrs::Embed
         | Attrs::Rmsnorm(_)
         | Attrs::Conv1dSilu
@@ -94,7 +95,6 @@ pub fn scratch_bytes(attrs: &Attrs, call: &Call) -> u64 {
         | Attrs::Cast(_)
         | Attrs::Transpose
         | Attrs::Softplus
-        | Attrs::SumRows
-        | Attrs::Sample(_) => 0,
+        | Attrs::SumRows => 0,
     }
 }

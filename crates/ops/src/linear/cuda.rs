@@ -179,12 +179,10 @@ impl Product<'_> {
             return Layout { x: 0, scale: 0, weight: 0, part: 0, workspace: 0, end: 0, width: columns };
         }
         let between = BETWEEN * self.call.device.multiprocessors as usize;
-        let mut width = if direct { columns } else { between / (4 * rows) };
-        if self.weight.dtype == DType::F32 {
-            width = width.min(between / (2 * k));
-        }
+        let most = [(!direct, 4 * rows), (self.weight.dtype == DType::F32, 2 * k)];
+        let most = most.into_iter().filter(|(is_left, _)| *is_left).map(|(_, bytes)| between / bytes).min().unwrap_or(columns);
         // A weight's block begins at a multiple of 256 bytes, as cuBLASLt's best kernels want it.
-        let width = (width / TILE_COLUMNS).max(1).saturating_mul(TILE_COLUMNS).min(columns);
+        let width = if most < columns { (most / TILE_COLUMNS).max(1) * TILE_COLUMNS } else { columns };
         let mut end = self.scratch;
         let mut take = |bytes: usize| {
             let start = end;

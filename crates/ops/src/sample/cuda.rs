@@ -8,6 +8,10 @@ use crate::cuda::{Call, Launch, Params, Step};
 /// The most threads of a block, as in `kernel.cu`, and the fewest.
 const THREADS: usize = 1024;
 const LEAST_THREADS: usize = 128;
+/// Logits of a block that looks at a share of a row, its threads, and bytes of what it leaves; as in `kernel.cu`.
+const SHARE: usize = 4096;
+const SHARE_THREADS: usize = 256;
+const SHARE_BYTES: usize = 24;
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -22,14 +26,30 @@ struct SampleParams {
     token: u64,
     logprob: u64,
     step: u64,
+    shares: u64,
     b: i64,
     v: i64,
     vocab: i64,
     steps: i64,
     eos_count: i64,
+    share_count: i64,
 }
 
-/// One launch, a block a row.
+/// Blocks that share a row.
+fn shares(call: &Call, attrs: &SampleAttrs) -> usize {
+    vocab(call, attrs).div_ceil(SHARE)
+}
+
+fn vocab(call: &Call, attrs: &SampleAttrs) -> usize {
+    if attrs.vocab == 0 { call.sizes.v } else { attrs.vocab as usize }
+}
+
+/// Bytes of scratch: what is found in each share.
+pub fn scratch_bytes(call: &Call, attrs: &SampleAttrs) -> u64 {
+    (call.sizes.b * shares(call, attrs) * SHARE_BYTES).next_multiple_of(256) as u64
+}
+
+/// Two launches, by shares of a row and by rows.
 pub fn launches(call: &Call, attrs: &SampleAttrs) -> Vec<Step> {
     let ([logits, tokens, lens, rng, sampler, eos, seen], [token, logprob]) = (call.inputs, call.outputs) else {
         panic!("operands of sample")
@@ -51,12 +71,17 @@ pub fn launches(call: &Call, attrs: &SampleAttrs) -> Vec<Step> {
         token: token.address,
         logprob: logprob.address,
         step: call.step,
+        shares: call.scratch,
         b: sizes.b as i64,
         v: sizes.v as i64,
-        vocab: if attrs.vocab == 0 { sizes.v as i64 } else { attrs.vocab.into() },
+        vocab: vocab(call, attrs) as i64,
         steps: attrs.steps.into(),
         eos_count: sizes.k as i64,
+        share_count: shares(call, attrs) as i64,
     });
-    let (grid, block) = ([sizes.b as u32, 1, 1], [threads as u32, 1, 1]);
-    vec![Step::Launch(Launch { module: "sample", kernel: "sample", grid, block, shared: 0, params })]
+    let launch = |kernel, blocks: usize, threads: usize| {
+        let (grid, block) = ([blocks as u32, 1, 1], [threads as u32, 1, 1]);
+        Step::Launch(Launch { module: "sample", kernel, grid, block, shared: 0, params: params.clone() })
+    };
+    vec![launch("sample_share", sizes.b * shares(call, attrs), SHARE_THREADS), launch("sample", sizes.b, threads)]
 }

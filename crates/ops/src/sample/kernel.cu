@@ -1,4 +1,7 @@
-// The next token of each row: a block a row. See mod.rs for the order of the steps and choose.rs for the same on a CPU.
+// The next token of each row. See mod.rs for the order of the steps and choose.rs for the same on a CPU.
+//
+// Blocks find the maximum and the sum of their share of a row each, so that one row has all of the GPU; then a block a row joins those and
+// chooses.
 //
 // Scores are f64, made anew from the logits wherever they are asked for, by the CPU's operations: both choose the same id unless a
 // cumulative sum is a tie but for rounding. Division by the temperature does not change the order of scores, nor makes two of them equal, so
@@ -19,6 +22,16 @@ constexpr float BINS_PER_UNIT = 32.0f;
 constexpr int BAD = -1, FROZEN = -2;
 static_assert(BINS % THREADS == 0 && SORTED == BINS && WARPS <= 32, "threads have equal shares, lanes one warp each at most");
 
+/// Logits of a block that looks at a share, and its threads.
+constexpr int SHARE = 4096, SHARE_THREADS = 256;
+
+/// What a block has found in its share.
+struct Share {
+  u64 best;    // key and complement of the id of its first maximum
+  double sum;  // of exp(logit - that), without the maximum's own 1
+  u32 bad, unused;
+};
+
 struct SampleParams {
   const float* logits;
   int *tokens, *lens;
@@ -29,7 +42,8 @@ struct SampleParams {
   int* token;
   float* logprob;
   const u32* step;
-  i64 b, v, vocab, steps, eos_count;
+  Share* shares;
+  i64 b, v, vocab, steps, eos_count, share_count;
 };
 
 // Ways to join values; `rest` stands for what is not there.
@@ -356,6 +370,39 @@ __device__ __forceinline__ int choose(Row& row, const u32* rng) {
 
 }  // namespace
 
+/// Grid: share_count blocks for each row.
+KERNEL_BOUNDS(sample_share, SampleParams, SHARE_THREADS) {
+  constexpr int OWN = SHARE / SHARE_THREADS;
+  const i64 b = blockIdx.x / p.share_count, start = blockIdx.x % p.share_count * SHARE + threadIdx.x;
+  if (p.lens[b] <= 0) return;
+  const float* const logits = p.logits + b * p.v;
+  float own[OWN];
+#pragma unroll
+  for (int i = 0; i < OWN; ++i) own[i] = start + i * SHARE_THREADS < p.vocab ? logits[start + i * SHARE_THREADS] : 0.0f;
+  bool bad = false;
+  u64 best = 0;
+#pragma unroll
+  for (int i = 0; i < OWN; ++i) {
+    const i64 id = start + i * SHARE_THREADS;
+    // -0 becomes 0: of equal logits the first is the maximum.
+    own[i] += 0.0f;
+    const u32 bits = __float_as_uint(own[i]), key = bits >> 31 ? ~bits : bits | 1u << 31;
+    bad |= !(fabsf(own[i]) <= 3.402823466e38f);
+    if (id < p.vocab) best = max(best, u64(key) << 32 | u32(~u32(id)));
+  }
+  best = over_block(best, Largest());
+  const float most = logits[~u32(best)];
+  double sum = 0.0;
+#pragma unroll
+  for (int i = 0; i < OWN; ++i) {
+    const i64 id = start + i * SHARE_THREADS;
+    if (id < p.vocab && u32(id) != ~u32(best)) sum += expf(own[i] - most);
+  }
+  sum = over_block(sum, Sum());
+  const u32 any = __syncthreads_or(bad);
+  if (threadIdx.x == 0) p.shares[blockIdx.x] = {best, sum, any != 0, 0};
+}
+
 /// Grid: a block a row.
 KERNEL_BOUNDS(sample, SampleParams, THREADS) {
   const i64 b = blockIdx.x, slot = b * p.steps + *p.step;
@@ -366,28 +413,27 @@ KERNEL_BOUNDS(sample, SampleParams, THREADS) {
     if (writes) p.token[slot] = FROZEN, p.logprob[slot] = 0.0f;
     return;
   }
-  bool bad = false;
+  // Each warp joins them all, by itself.
+  const Share* const shares = p.shares + b * p.share_count;
+  const int lane = threadIdx.x % 32, count = int(p.share_count);
   u64 best = 0;
-#pragma unroll 8
-  for (int id = threadIdx.x; id < vocab; id += blockDim.x) {
-    // -0 becomes 0: of equal logits the first is the maximum.
-    const float logit = logits[id] + 0.0f;
-    const u32 bits = __float_as_uint(logit), key = bits >> 31 ? ~bits : bits | 1u << 31;
-    bad |= !(fabsf(logit) <= 3.402823466e38f);
-    best = max(best, u64(key) << 32 | u32(~id));
-  }
-  if (__syncthreads_or(bad)) {
+  u32 bad = 0;
+  for (int i = lane; i < count; i += 32) best = max(best, shares[i].best), bad |= shares[i].bad;
+  best = over_warp(best, Largest());
+  if (over_warp(bad, Largest())) {
     if (writes) p.token[slot] = BAD, p.logprob[slot] = 0.0f;
     return;
   }
-  const int first = int(~u32(over_block(best, Largest())));
+  const int first = int(~u32(best));
   // The largest logit's own term is exactly 1. Left out of the sum, it takes no digits from the others, which are all that a logprob near 0
   // is made of.
   const float max_logit = logits[first];
   double sum = 0.0;
-#pragma unroll 8
-  for (int id = threadIdx.x; id < vocab; id += blockDim.x) sum += id == first ? 0.0f : expf(logits[id] - max_logit);
-  sum = over_block(sum, Sum());
+  for (int i = lane; i < count; i += 32) {
+    const Share share = shares[i];
+    sum += share.best == best ? share.sum : (share.sum + 1.0) * exp(double(logits[~u32(share.best)]) - double(max_logit));
+  }
+  sum = over_warp(sum, Sum());
 
   const float* const sampler = p.sampler + b * 8;
   u32* const rng = p.rng + b * 4;
