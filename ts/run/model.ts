@@ -135,7 +135,7 @@ export async function openModel(parts: ModelParts): Promise<Model> {
     }
     const { read, close, ...source } = await handOver(checkpoint.files, tensors, backend.name)
     const weights = await engine.weights({ ...source, mmap: parts.mmap ?? true }).finally(close)
-    const runner = new Runner({ engine, weights, model, tensors: table, compute, memoryLimit })
+    const runner = new Runner({ engine, weights, model, tensors: table, compute, memoryLimit, isGpu: backend.name === "cuda" })
     return new Model({ ...parts, runner, tensors, read, compute })
   } catch (error) {
     await engine.dispose()

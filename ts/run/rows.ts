@@ -9,27 +9,25 @@ import type { SessionContext } from "./session.ts"
 import { StopText } from "./text.ts"
 import type { GenerateOptions, Piece, Prompt, Result } from "./types.ts"
 
-/** More rows at once gain nothing on a CPU, and each size is a program of its own. */
-const maxRows = 64
-
 /** Rows that run together: powers of two, so that few programs serve every size of batch, and as many as the memory limit allows. */
 function groupSize(runner: Runner, rows: number): number {
-  let size = Math.min(2 ** Math.ceil(Math.log2(rows)), maxRows)
+  let size = Math.min(2 ** Math.ceil(Math.log2(rows)), runner.maxRows)
   while (size > 1 && !runner.fits({ kind: "chunk", b: size, l: chunkLength(size) })) size /= 2
   return size
 }
 
 /** Feeds all ids of each row but the last one. */
 async function prefill(runner: Runner, state: StateHandle, rows: readonly Int32Array[], signal: AbortSignal | undefined): Promise<void> {
-  const l = chunkLength(rows.length)
   const longest = Math.max(...rows.map((ids) => ids.length)) - 1
-  for (let at = 0; at < longest; at += l) {
+  for (let at = 0; at < longest; ) {
     signal?.throwIfAborted()
+    const l = runner.chunkLength(rows.length, longest - at)
     await runner.chunk(
       state,
       rows.map((ids) => ids.slice(at, Math.max(at, Math.min(at + l, ids.length - 1)))),
-      { signal },
+      { length: l, signal },
     )
+    at += l
   }
 }
 

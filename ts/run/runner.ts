@@ -13,6 +13,11 @@ export const chunkRows = 512
 /** Steps that a step program can record in one run: the slots of its outputs. */
 export const maxSteps = 8
 
+/** The same on a GPU, where they do, as long as there are so many left; the largest comes first. */
+const gpuChunkRows = [8192, 2048]
+/** Rows of a batch that run together at most: more gain nothing on a CPU, and each size is a program of its own. */
+const maxRows = { cpu: 64, gpu: 256 }
+
 /** Positions of a chunk program for b rows: memory stays about that of one row. */
 export function chunkLength(rows: number): number {
   return Math.max(32, Math.floor(chunkRows / rows))
@@ -44,6 +49,9 @@ export class Runner {
   readonly engine: Engine
   readonly model: LanguageModel
   readonly memoryLimit: number
+  /** Rows of a batch that run together at most. */
+  readonly maxRows: number
+  readonly #isGpu: boolean
   readonly #weights: WeightsHandle
   readonly #tensors: TensorTable
   readonly #compute: "f32" | "bf16"
@@ -57,6 +65,7 @@ export class Runner {
     tensors: TensorTable
     compute: "f32" | "bf16"
     memoryLimit: number
+    isGpu: boolean
   }) {
     this.engine = parts.engine
     this.#weights = parts.weights
@@ -64,6 +73,15 @@ export class Runner {
     this.#tensors = parts.tensors
     this.#compute = parts.compute
     this.memoryLimit = parts.memoryLimit
+    this.#isGpu = parts.isGpu
+    this.maxRows = parts.isGpu ? maxRows.gpu : maxRows.cpu
+  }
+
+  /** Positions of the next chunk program for b rows, of which the longest has so many to be fed. */
+  chunkLength(rows: number, left: number): number {
+    const lengths = this.#isGpu ? gpuChunkRows.map((positions) => Math.floor(positions / rows)) : []
+    const fits = (l: number): boolean => l <= left && this.fits({ kind: "chunk", b: rows, l })
+    return lengths.find((l) => l > chunkLength(rows) && fits(l)) ?? chunkLength(rows)
   }
 
   /** The program, traced and loaded on first use. */
@@ -133,7 +151,7 @@ export class Runner {
   }
 
   /**
-   * Feeds up to `chunkLength` ids of each row and reads outputs. Everything is queued before the first await, so that another session
+   * Feeds up to `length` (default: the module's `chunkLength`) ids of each row and reads outputs. Everything is queued before the first await, so that another session
    * cannot come between the writing of an input and the run that reads it.
    */
   async chunk<K extends string>(

@@ -6,7 +6,7 @@ import { DecodeRow, decode, Generation, markSeen } from "./decode.ts"
 import type { IdReader } from "./ids.ts"
 import { SessionMemory } from "./memory.ts"
 import { workOptions } from "./passes.ts"
-import { chunkRows, type Runner } from "./runner.ts"
+import type { Runner } from "./runner.ts"
 import { randomSeed, resolveSampling } from "./sampling.ts"
 import { readSnapshot, writeSnapshot } from "./state.ts"
 import { StopText, type TokenStream } from "./text.ts"
@@ -94,14 +94,17 @@ export class Session {
     const before = this.tokens
     const seen = this.#seen.slice()
     // One more than a chunk: the last token of a feed stays pending, so that its logits are made only when somebody asks.
-    const waiting = new Int32Array(chunkRows + 1)
+    const most = runner.chunkLength(1, Number.POSITIVE_INFINITY)
+    const waiting = new Int32Array(most + 1)
     let count = 0
     let fed = this.#fed
     if (this.#pending !== undefined) waiting[count++] = this.#pending
-    const run = async (length: number): Promise<void> => {
+    const run = async (): Promise<void> => {
       signal.throwIfAborted()
       await keep()
-      await runner.chunk(state, [waiting.slice(0, length)], { signal })
+      const l = runner.chunkLength(1, count - 1)
+      const length = Math.min(l, count - 1)
+      await runner.chunk(state, [waiting.slice(0, length)], { length: l, signal })
       waiting.copyWithin(0, length, count)
       count -= length
       fed += length
@@ -113,10 +116,10 @@ export class Session {
       for (const id of ids) {
         markSeen(seen, id)
         waiting[count++] = id
-        if (count > chunkRows) await run(chunkRows)
+        if (count > most) await run()
       }
     }
-    if (count > 1) await run(count - 1)
+    while (count > 1) await run()
     if (fed + count === before) return
     this.#fed = fed
     this.#pending = waiting[0]
