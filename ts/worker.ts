@@ -3,6 +3,7 @@ import { type Line, serve } from "./backend/wasm/host.ts"
 import { builtin } from "./backend/wasm/module.ts"
 import { instantiate } from "./backend/wasm/shell.ts"
 import { Tokenizer } from "./io/tokenizer.ts"
+import { read } from "./io/web/reading.ts"
 
 interface Scope {
   postMessage(message: unknown, transfer: ArrayBuffer[]): void
@@ -24,4 +25,4 @@ function lineOf(): Line {
   }
 }
 
-serve(lineOf(), { instantiate, tokenizer: (json, config) => new Tokenizer(json, config as Record<string, unknown>) })
+serve(lineOf(), { instantiate, tokenizer: (json, config) => new Tokenizer(json, config as Record<string, unknown>), read })

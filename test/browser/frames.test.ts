@@ -1,4 +1,5 @@
-/** A page goes on drawing while a prompt of 100 kB is read and fed, isolated or not. As an order of events: nothing here is timed. */
+/** A page goes on drawing while a model is loaded and a prompt of 100 kB is read and fed, isolated or not. Nothing here is timed. */
+import { readFileSync } from "node:fs"
 import { afterAll, describe, expect, test } from "vitest"
 import { openBrowser, openPage } from "./chromium.ts"
 import { serve } from "./server.ts"
@@ -29,6 +30,35 @@ const script = `async (abortAfter) => {
   await model.dispose()
   return { length: text.length, longest, events, tokens, threads, error: error?.name ?? null }
 }`
+/** What the page's own thread fetches, and the longest JSON that it parses, until text came from text and then for ids at once. */
+const loading = `async () => {
+  const { load } = await import("/dist/browser.js")
+  const [{ parse }, { fetch }] = [JSON, globalThis]
+  const fetched = []
+  let longest = 0
+  JSON.parse = (text, ...more) => {
+    longest = Math.max(longest, text.length)
+    return parse(text, ...more)
+  }
+  globalThis.fetch = (place, ...more) => {
+    fetched.push(new URL(place, location.href).pathname)
+    return fetch(place, ...more)
+  }
+  const model = await load("/models/rustbook-mamba1-2.8m/", { cacheDir: "frames", threads: 2 })
+  const { text } = await model.complete("The compiler will", { maxNewTokens: 12, doSample: false })
+  const generating = longest
+  const ids = model.tokenizer.encode("The compiler will")
+  await model.dispose()
+  return { fetched, text, generating, encoding: longest, ids: ids.length }
+}`
+interface Loaded {
+  fetched: string[]
+  text: string
+  generating: number
+  encoding: number
+  ids: number
+}
+
 interface Outcome {
   length: number
   longest: number
@@ -38,12 +68,12 @@ interface Outcome {
   error: string | null
 }
 
-async function inPage(isolated: boolean, abortAfter: number | null): Promise<Outcome> {
+async function inPage<T = Outcome>(isolated: boolean, abortAfter: number | null, code = script): Promise<T> {
   const server = await serve({ isolated })
   server.files.set("/page.html", '<!doctype html><meta charset="utf-8"><title>frames</title>')
   const { page } = await openPage(browser, `${server.origin}/page.html`)
   try {
-    return await page.evaluate<Outcome>(`(${script})(${abortAfter})`)
+    return await page.evaluate<T>(`(${code})(${abortAfter})`)
   } finally {
     await page.close()
     await server.close()
@@ -61,6 +91,18 @@ describe.each([true, false])("isolated: %s", (isolated) => {
     expect(chunks).toBeGreaterThanOrEqual(Math.floor(tokens / 512))
     // A page that is held up draws two frames in all; how many a free one draws is a matter of how long a chunk takes.
     expect(events.filter((event) => event === "frame").length).toBeGreaterThanOrEqual(chunks / 8)
+  })
+
+  test("a model is loaded and generates text while the page's thread neither reads its files nor makes tables of its words", async () => {
+    const { fetched, text, generating, encoding, ids } = await inPage<Loaded>(isolated, null, loading)
+    expect(text.length).toBeGreaterThan(12)
+    expect(fetched.filter((path) => path.startsWith("/models/"))).toEqual([])
+    const file = readFileSync(new URL("../../models/rustbook-mamba1-2.8m/tokenizer.json", import.meta.url), "utf8")
+    const whole = JSON.stringify(JSON.parse(file)).length
+    expect(generating).toBeLessThan(whole / 4)
+    // It makes them when it is asked for ids at once.
+    expect(encoding).toBe(whole)
+    expect(ids).toBeGreaterThan(1)
   })
 
   test("a timeout ends it when few of its chunks are done", async () => {

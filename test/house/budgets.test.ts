@@ -11,21 +11,23 @@ test("graph, ops and plan stay within 2000 lines", () => {
   expect(total(ts("graph", "ops", "plan"))).toBeLessThanOrEqual(2000)
 })
 
-// Two threads with a line between them, errors and files that cross it, and both kinds of Worker: a room of its own beside the seam.
-test("the wasm backend stays within 1000 lines", () => {
-  expect(total(ts("backend/wasm"))).toBeLessThanOrEqual(1000)
+// Two threads with a line between them, errors and files that cross it, and both kinds of Worker: a room of its own beside the seam. 1000
+// until the Worker read checkpoints and asked its page meanwhile.
+test("the wasm backend stays within 1100 lines", () => {
+  expect(total(ts("backend/wasm"))).toBeLessThanOrEqual(1100)
 })
 
-// What a page needs that Node has by itself: files over the network, a cache that checks what it gives back.
-test("what differs between Node and browsers stays within 700 lines", () => {
-  expect(total(ts("io/web", "platform"))).toBeLessThanOrEqual(700)
+// What a page needs that Node has by itself: files over the network, a cache that checks what it gives back; and, since 700 lines, both sides
+// of a checkpoint that the Worker reads and whose files the page keeps.
+test("what differs between Node and browsers stays within 950 lines", () => {
+  expect(total(ts("io/web", "platform"))).toBeLessThanOrEqual(950)
 })
 
 // 4300 until checkpoints came from addresses, files and memory as well as from paths, and the scan's engine from either platform; 5200 until
-// there were GPUs to look for, to fit into, and to go back from.
-test("the rest of ts stays within 5300 lines", () => {
+// there were GPUs to look for, to fit into, and to go back from; 5300 until tokenizers and weights could lie in another thread.
+test("the rest of ts stays within 5500 lines", () => {
   const counted = new Set(ts("graph", "ops", "plan", "cli", "backend/wasm", "io/web", "platform"))
-  expect(total(files("ts", ".ts").filter((path) => !counted.has(path)))).toBeLessThanOrEqual(5300)
+  expect(total(files("ts", ".ts").filter((path) => !counted.has(path)))).toBeLessThanOrEqual(5500)
 })
 
 test("the CLI stays within 1000 lines", () => {

@@ -7,6 +7,7 @@ import type { Port } from "../../ts/backend/wasm/ports.ts"
 import type { Instantiate, Shell, WasmEngine } from "../../ts/backend/wasm/shell.ts"
 import type { FromWorker, ToWorker } from "../../ts/backend/wasm/wire.ts"
 import { Tokenizer } from "../../ts/io/tokenizer.ts"
+import { read } from "../../ts/io/web/reading.ts"
 
 declare const WebAssembly: { RuntimeError: new (message: string) => Error }
 
@@ -142,7 +143,7 @@ export function fakeWorker(shell: Shell): FakeWorker {
       post: (message, transfer) => port2.postMessage(message, transfer as ArrayBuffer[]),
       listen: (hear) => void port2.on("message", hear),
     },
-    { instantiate, tokenizer: (json, config) => new Tokenizer(json, config as Record<string, unknown>) },
+    { instantiate, tokenizer: (json, config) => new Tokenizer(json, config as Record<string, unknown>), read },
   )
   let died: (reason: string) => void = () => {}
   const worker: FakeWorker = {

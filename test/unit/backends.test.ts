@@ -7,6 +7,7 @@ import { nullBackend } from "../../ts/backend/null.ts"
 import { relaxedSimd } from "../../ts/backend/wasm/module.ts"
 import { BackendUnavailableError, MemoryLimitError, PlanError } from "../../ts/errors.ts"
 import { readCheckpoint } from "../../ts/io/file.ts"
+import { handOver } from "../../ts/io/handover.ts"
 import { decodeSafetensors } from "../../ts/io/safetensors.ts"
 import type { CheckpointFile } from "../../ts/io/types.ts"
 import { openCheckpoint } from "../../ts/io/web/source.ts"
@@ -14,7 +15,6 @@ import { families } from "../../ts/models/index.ts"
 import { browser } from "../../ts/platform/browser.ts"
 import type { BackendName, Platform } from "../../ts/platform/types.ts"
 import { chooseBackend, makeInfo } from "../../ts/run/backends.ts"
-import { handOver } from "../../ts/run/files.ts"
 import { loadFrom } from "../../ts/run/load.ts"
 import { openModel } from "../../ts/run/model.ts"
 import { fakeBackend } from "../support/fake-engine.ts"
@@ -43,7 +43,7 @@ function platform(...there: string[]): Platform & { warnings: string[][]; asked:
   const asked: unknown[] = []
   const backend = (name: string): Backend => ({ ...fakeBackend(), name })
   return {
-    ...{ name: "node", order: ["cuda", "native", "wasm"], warnings, asked },
+    ...{ name: "node", order: ["cuda", "native", "wasm"], readsInEngine: false, warnings, asked },
     async backend(name, options) {
       asked.push([name, options])
       if (!there.includes(name)) throw absent(name)

@@ -1,9 +1,10 @@
 /** Snapshots: what is written, what is read back, and what is refused. */
 import { describe, expect, test } from "vitest"
 import { StateError } from "../../ts/errors.ts"
+import { Edges } from "../../ts/io/edges.ts"
 import { decodeSafetensors, encodeSafetensors, type TensorData } from "../../ts/io/safetensors.ts"
 import type { LanguageModel } from "../../ts/models/family.ts"
-import { Edges, modelFingerprint } from "../../ts/run/fingerprint.ts"
+import { modelFingerprint } from "../../ts/run/fingerprint.ts"
 import { readSnapshot, type Snapshot, writeSnapshot } from "../../ts/run/state.ts"
 
 const model = {

@@ -69,7 +69,7 @@ const kept = (): string[] => [...(caches.kept.get("c")?.keys() ?? [])].map((key)
 
 async function open(backlog: Backlog): Promise<{ cache: WebCache; writer: CacheWriter }> {
   const cache = (await WebCache.open("c", backlog)) as WebCache
-  return { cache, writer: cache.write(file, "tag") as CacheWriter }
+  return { cache, writer: cache.keeper.write(file, "tag") as CacheWriter }
 }
 
 describe("a writer", () => {
@@ -130,7 +130,7 @@ describe("a writer", () => {
     expect([kept(), begun()]).toEqual([[], ["0", "1"]])
     // And the next one is not in its way.
     await releaseAll()
-    const next = cache.write(file, "tag") as CacheWriter
+    const next = cache.keeper.write(file, "tag") as CacheWriter
     await next.push(weights)
     next.commit()
     expect(await cache.find(file)).toMatchObject({ bytes: weights.length })
@@ -152,7 +152,7 @@ describe("a writer", () => {
     const backlog = new Backlog()
     const { cache, writer } = await open(backlog)
     await writer.push(weights)
-    const small = cache.write(`${file}/small`, "tag") as CacheWriter
+    const small = cache.keeper.write(`${file}/small`, "tag") as CacheWriter
     await small.push(config)
     small.commit()
     writer.commit()
@@ -171,8 +171,8 @@ describe("a writer", () => {
   it("is alone with its file in this page", async () => {
     const { cache, writer } = await open(new Backlog())
     await writer.push(weights)
-    expect(cache.write(file, "other")).toBeUndefined()
-    cache.drop(file)
+    expect(cache.keeper.write(file, "other")).toBeUndefined()
+    cache.keeper.drop(file)
     writer.commit()
     await releaseAll()
     expect(await cache.find(file)).toMatchObject({ tag: "tag", bytes: weights.length })

@@ -22,6 +22,8 @@ export interface TensorSource {
 export interface FileStream {
   /** Length of the whole. */
   bytes: number
+  /** Each piece is lent instead, until the next is asked for. */
+  lent?: boolean | undefined
   open(): AsyncIterable<Uint8Array>
 }
 /** `files` are paths (native only), bytes, or streams (wasm only); `mmap: false` copies instead of mapping. */
@@ -97,6 +99,32 @@ export interface AsyncEncoder {
   encode(text: string): Promise<Int32Array>
 }
 
+/** What a thread that reads for another asks and tells the other meanwhile. */
+export interface Asker {
+  tell(verb: string, args: readonly unknown[], transfer?: ArrayBuffer[]): void
+  ask(verb: string, args: readonly unknown[], transfer?: ArrayBuffer[]): Promise<unknown>
+}
+export type Answer = (verb: string, args: readonly unknown[]) => unknown
+/** A checkpoint that a thread has read for another, in that thread. */
+export interface Reading {
+  /** What the other gets, as data; `transfer` is of it. */
+  found: object
+  transfer: ArrayBuffer[]
+  /** Ids of a text, where it has a tokenizer. */
+  encode(text: string): ArrayLike<number>
+  /** The weights of these tensors, where they lie in these files; `edges` are known, by file, once they were read. */
+  handOver(tensors: readonly TensorSource[]): Promise<WeightsSource & { edges(): Uint8Array[]; close(): Promise<void> }>
+}
+/** The same seen from the other thread. */
+export interface HeldCheckpoint {
+  readonly found: unknown
+  readonly encoder: AsyncEncoder
+  /** Brings the weights of these tensors to their place in the engine, once. */
+  weights(tensors: readonly TensorSource[]): Promise<{ weights: WeightsHandle; edges: Uint8Array[] }>
+  /** Lets go of what was not brought to its end. */
+  close(): void
+}
+
 export interface Engine {
   info(): EngineInfo
   /** Bytes are copied before the call returns; streams are read one after the other. */
@@ -123,6 +151,11 @@ export interface Engine {
    * not wait for the calls before it.
    */
   tokenizer?(json: object, config: object): Promise<AsyncEncoder>
+  /**
+   * Offered by an engine with a thread that reads checkpoints itself. `answer` is asked by it, also while weights are brought. An abort rejects
+   * this call and that of the weights with the signal's reason.
+   */
+  hold?(request: object, answer: Answer, signal: AbortSignal): Promise<HeldCheckpoint>
   /** Drains, frees, and makes later calls reject with DisposedError. */
   dispose(): Promise<void>
 }

@@ -83,7 +83,8 @@ async function readClosed(file: CheckpointFile): Promise<Shard> {
 
 /** A file whose server does not say how long it is has the length that its header says. */
 function sized(file: CheckpointFile, bytes: number): CheckpointFile {
-  return { name: file.name, bytes, head: (length) => file.head(length), open: () => file.open(), close: () => file.close() }
+  const { name, lent } = file
+  return { name, bytes, lent, head: (length) => file.head(length), open: () => file.open(), close: () => file.close() }
 }
 
 /** All shards, checked against the index: listed means present in that file, and nothing else is there. */
@@ -147,12 +148,13 @@ type FoundTokenizer = Pick<Checkpoint, "tokenizer" | "tokenizerFiles" | "tokeniz
 async function readTokenizer(folder: Folder): Promise<FoundTokenizer> {
   const name = folder.nameOf("tokenizer.json")
   const given = folder.parsed?.get("tokenizer.json")
-  const text = given === undefined ? await readText(folder, "tokenizer.json") : ""
-  if (text === undefined) return { tokenizer: undefined, tokenizerMissing: `there is no tokenizer.json in ${folder.where}` }
+  const text = given === undefined ? await readText(folder, "tokenizer.json") : undefined
+  if (given === undefined && text === undefined)
+    return { tokenizer: undefined, tokenizerMissing: `there is no tokenizer.json in ${folder.where}` }
   const config = (await readObject(folder, "tokenizer_config.json", "CHECKPOINT_CONFIG")) ?? {}
   let json: object
   try {
-    json = given ?? JSON.parse(text)
+    json = given ?? JSON.parse(text as string)
   } catch (cause) {
     throw new TokenizerError("TOKENIZER_INVALID", `${name} is not valid JSON (${(cause as Error).message}).`, {
       fix: "Download the file again.",
@@ -195,6 +197,9 @@ export async function readFolder(
       fix: "Put the config.json of the model beside its weights.",
     })
   }
+  // Small files, each of which is a way to the server and back: they come together, beside the table of weights.
+  const beside = Promise.all([readObject(folder, "generation_config.json", "CHECKPOINT_CONFIG"), readTokenizer(folder)])
+  beside.catch(() => {})
   const shards = await read()
   const tensors: TensorSource[] = []
   const unsupported: UnsupportedTensor[] = []
@@ -212,7 +217,8 @@ export async function readFolder(
       else unsupported.push({ name: key, dtype: stored, shape, file: file.name })
     }
   })
-  const generationConfig = (await readObject(folder, "generation_config.json", "CHECKPOINT_CONFIG")) ?? {}
-  const tokenizer = await readTokenizer(folder)
-  return { name, label, config, generationConfig, files: shards.map(({ file }) => file), tensors, unsupported, ...tokenizer }
+  const files = shards.map(({ file }) => file)
+  const weightBytes = files.reduce((sum, { bytes = 0 }) => sum + bytes, 0)
+  const [generationConfig = {}, tokenizer] = await beside
+  return { name, label, config, generationConfig, files, weightBytes, tensors, unsupported, ...tokenizer }
 }

@@ -120,7 +120,10 @@ function readParts(parts: CheckpointParts, options: SourceOptions, find: FindPla
   }
   const folder: Folder = {
     where: `the checkpoint ${name}`,
-    nameOf: (file) => (given.get(file) instanceof URL ? String(given.get(file)) : `${name}/${file}`),
+    nameOf: (file) => {
+      const part = given.get(file)
+      return typeof part === "string" || part instanceof URL ? String(part) : `${name}/${file}`
+    },
     find: async (file) => {
       const part = given.get(file)
       if (part === undefined) return undefined

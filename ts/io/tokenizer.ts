@@ -2,58 +2,13 @@
 import { Tokenizer as Inner } from "@huggingface/tokenizers"
 import { OptionError, TokenizerError } from "../errors.ts"
 import { byteLevelStream, type Piece, type TextStream, tokenBytes, windowStream } from "./detokenize.ts"
+import { type AddedToken, type Outline, outlineOf, ReadTokenizer, type TokenizerData } from "./outline.ts"
 
 type Json = Record<string, unknown>
 
 export interface DecodeOptions {
   /** Leaves out tokens such as `<|endoftext|>`. Default false: every id has its text. */
   skipSpecialTokens?: boolean
-}
-
-interface AddedToken {
-  id: number
-  content: string
-  special?: boolean
-  lstrip?: boolean
-  rstrip?: boolean
-}
-
-/** Members of a normalizer, pre-tokenizer or decoder: those of a `Sequence`, else itself, else none. */
-function members(part: unknown, key: string): Json[] {
-  if (part === null || part === undefined) return []
-  const step = part as Json
-  return step.type === "Sequence" ? ((step[key] as Json[] | undefined) ?? []) : [step]
-}
-
-/**
- * Whether a text may be cut before an ASCII white space that follows anything else, and its parts be encoded on their own. GPT-2's pattern
- * never lets a piece run from a character that is not white space into one that is, its only look-ahead asks for white space or the end,
- * and it looks back at nothing: both sides match as they did in the whole. The normalizer NFC joins nothing to an ASCII character on its
- * left side. Added tokens must not contain such a place, nor strip their surroundings.
- */
-function canSlice(json: Json, config: Json, added: readonly AddedToken[]): boolean {
-  const model = json.model as Json
-  const split = members(json.pre_tokenizer, "pretokenizers")
-  const [first] = split
-  return (
-    model.type === "BPE" &&
-    members(json.normalizer, "normalizers").every((step) => step.type === "NFC") &&
-    split.length === 1 &&
-    first?.type === "ByteLevel" &&
-    first.use_regex !== false &&
-    first.add_prefix_space !== true &&
-    config.remove_space !== true &&
-    config.do_lowercase_and_remove_accent !== true &&
-    added.every((token) => !token.lstrip && !token.rstrip && !/\S\s/.test(token.content))
-  )
-}
-
-/** Highest id + 1 over vocabulary and added tokens. */
-function countIds(vocab: unknown, added: readonly AddedToken[]): number {
-  let top = Array.isArray(vocab) ? vocab.length - 1 : -1
-  if (!Array.isArray(vocab)) for (const id of Object.values(vocab as Record<string, number>)) top = Math.max(top, id)
-  for (const { id } of added) top = Math.max(top, id)
-  return top + 1
 }
 
 const sliceLength = 16_384
@@ -63,10 +18,10 @@ export class Tokenizer {
   readonly vocabSize: number
   readonly bosId: number | undefined
   readonly eosId: number | undefined
-  readonly #inner: Inner
+  readonly #outline: Outline
   readonly #added: ReadonlyMap<number, AddedToken>
-  readonly #byteLevel: boolean
-  readonly #sliceable: boolean
+  readonly #read: TokenizerData | undefined
+  #made: Inner | undefined
   readonly #pieces: Piece[] = []
 
   /**
@@ -76,25 +31,36 @@ export class Tokenizer {
    * @throws TokenizerError when `json` is not a tokenizer this package can read
    */
   constructor(json: unknown, config: Readonly<Json> = {}, file: string = "tokenizer.json") {
-    try {
-      const parsed = json as Json
-      const added = parsed.added_tokens as AddedToken[]
-      this.#inner = new Inner(parsed, config)
-      this.#added = new Map(added.map((token) => [token.id, token]))
-      this.vocabSize = countIds((parsed.model as Json).vocab, added)
-      const decoders = members(parsed.decoder, "decoders")
-      this.#byteLevel = decoders.length === 1 && decoders[0]?.type === "ByteLevel" && !(parsed.model as Json).end_of_word_suffix
-      // A post-processor that adds ids of its own would add them to every slice.
-      this.#sliceable = canSlice(parsed, config, added) && this.#inner.encode("").ids.length === 0
-    } catch (cause) {
-      const reason = cause instanceof Error ? cause.message : String(cause)
-      throw new TokenizerError("TOKENIZER_INVALID", `${file} is not a tokenizer that can be read (${reason}).`, {
-        fix: "Download the file again, or load with another tokenizer.json; ids work without one.",
-        cause,
-      })
+    if (json instanceof ReadTokenizer) {
+      this.#read = json.data
+      this.#outline = json.data.outline
+      this.bosId = json.data.bosId
+      this.eosId = json.data.eosId
+    } else {
+      try {
+        this.#made = new Inner(json as Json, config)
+        this.#outline = outlineOf(json as Json, config, this.#made.encode("").ids)
+      } catch (cause) {
+        const reason = cause instanceof Error ? cause.message : String(cause)
+        throw new TokenizerError("TOKENIZER_INVALID", `${file} is not a tokenizer that can be read (${reason}).`, {
+          fix: "Download the file again, or load with another tokenizer.json; ids work without one.",
+          cause,
+        })
+      }
+      this.bosId = this.#idOf(config.bos_token)
+      this.eosId = this.#idOf(config.eos_token)
     }
-    this.bosId = this.#idOf(config.bos_token)
-    this.eosId = this.#idOf(config.eos_token)
+    this.vocabSize = this.#outline.vocabSize
+    this.#added = new Map(this.#outline.added.map((token) => [token.id, token]))
+  }
+
+  /** The tables of words. To make those of 50 000 takes a tenth of a second, which is why they wait until somebody needs them here. */
+  get #inner(): Inner {
+    if (this.#made === undefined) {
+      const { json, config } = this.#read as TokenizerData
+      this.#made = new Inner(JSON.parse(json) as Json, config)
+    }
+    return this.#made
   }
 
   /** Ids of a text. */
@@ -102,7 +68,7 @@ export class Tokenizer {
     if (typeof text !== "string") {
       throw new OptionError("OPTION_TYPE", `encode() takes a string, not ${text === null ? "null" : typeof text}.`, { fix: "Pass text." })
     }
-    return this.#inner.encode(text).ids
+    return text === "" ? [...this.#outline.empty] : this.#inner.encode(text).ids
   }
 
   /**
@@ -110,7 +76,7 @@ export class Tokenizer {
    * is none. It holds for every continuation of the text too.
    */
   cut(text: string, from: number): number {
-    if (!this.#sliceable) return -1
+    if (!this.#outline.sliceable) return -1
     const boundary = /\S(?=[ \t\r\n])/g
     boundary.lastIndex = Math.max(0, from - 1)
     return boundary.test(text) ? boundary.lastIndex : -1
@@ -138,7 +104,7 @@ export class Tokenizer {
   stream(options: DecodeOptions = {}): TextStream {
     const skip = options.skipSpecialTokens === true
     const skips = (id: number): boolean => skip && this.#added.get(id)?.special === true
-    const inner = this.#byteLevel
+    const inner = this.#outline.byteLevel
       ? byteLevelStream((id) => this.#piece(id))
       : windowStream(
           (ids) => this.#decodeInner(ids),
@@ -160,10 +126,16 @@ export class Tokenizer {
   #piece(id: number): Piece {
     const known = this.#pieces[id]
     if (known !== undefined || id >= this.vocabSize) return known
-    const token = this.#inner.id_to_token(id)
-    const piece = this.#added.get(id)?.content ?? (token === undefined ? undefined : tokenBytes(token))
+    const piece = this.#added.get(id)?.content ?? this.#bytes(id)
     this.#pieces[id] = piece
     return piece
+  }
+
+  #bytes(id: number): Piece {
+    const { bytes, ends } = this.#read?.words ?? {}
+    if (bytes !== undefined) return bytes.subarray(ends?.[id - 1] ?? 0, ends?.[id])
+    const token = this.#inner.id_to_token(id)
+    return token === undefined ? undefined : tokenBytes(token)
   }
 
   #decodeInner(ids: number[]): string {

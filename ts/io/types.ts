@@ -1,5 +1,5 @@
 /** What a checkpoint can be made of, and its files wherever they lie: on this machine, in memory, behind an address. */
-import type { TensorSource } from "../backend/interface.ts"
+import type { HeldCheckpoint, TensorSource } from "../backend/interface.ts"
 import type { Tokenizer } from "./tokenizer.ts"
 
 type Json = Record<string, unknown>
@@ -75,6 +75,8 @@ export interface CheckpointFile {
   readonly bytes: number | undefined
   /** Where this machine can map it. */
   readonly path?: string
+  /** Whether the pieces of `open` are lent until the next is asked for; otherwise they are the reader's. */
+  readonly lent?: boolean
   /** All of it, where it is in memory already. */
   readonly data?: Uint8Array
   /** The bytes [0, length); fewer when the file ends before. What was read is kept for `open`. */
@@ -120,12 +122,15 @@ export interface Checkpoint {
   readonly config: Readonly<Json>
   /** `generation_config.json`, or empty. */
   readonly generationConfig: Readonly<Json>
-  /** The weight files; `TensorSource.file` indexes them. */
+  /** The weight files; `TensorSource.file` indexes them. None where the thread of an engine holds them. */
   readonly files: readonly CheckpointFile[]
+  readonly held?: HeldCheckpoint | undefined
+  /** Size of all weight files. */
+  readonly weightBytes: number
   readonly tensors: readonly TensorSource[]
   readonly unsupported: readonly UnsupportedTensor[]
   readonly tokenizer: Tokenizer | undefined
-  /** What the tokenizer was made of, for making it again in a Worker. */
+  /** What the tokenizer was made of, for making it again in another thread. */
   readonly tokenizerFiles?: { json: object; config: object } | undefined
   /** Why there is no tokenizer. */
   readonly tokenizerMissing: string | undefined

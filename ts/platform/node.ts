@@ -46,7 +46,8 @@ export const node: Platform = {
   status(name) {
     return name === "wasm" ? wasmStatus() : statusOf(name, looks[name])
   },
-  openCheckpoint,
+  readsInEngine: false,
+  openCheckpoint: (source, options) => openCheckpoint(source, options),
   findFile: findPlace,
   // Half of the machine: the rest belongs to the page cache that holds the weights, and to everybody else.
   memory: () => totalmem() / 2,

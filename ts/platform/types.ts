@@ -1,5 +1,5 @@
 /** What differs between Node and a browser, and nothing else. Entries hand one of the two to everything below them. */
-import type { Backend, DeviceInfo } from "../backend/interface.ts"
+import type { Backend, DeviceInfo, Engine } from "../backend/interface.ts"
 import type { WasmOptions } from "../backend/wasm/index.ts"
 import type { Checkpoint, CheckpointFile, CheckpointSource, SourceOptions } from "../io/types.ts"
 
@@ -33,7 +33,9 @@ export interface Platform {
   backend(name: Exclude<BackendName, "auto">, options: BackendOptions): Promise<Backend>
   /** For `info()`, without loading more than it must. */
   status(name: Exclude<BackendName, "auto">): BackendStatus
-  openCheckpoint(source: CheckpointSource | undefined, options: SourceOptions): Promise<Checkpoint>
+  /** Whether the thread of an engine may read checkpoints, which then is opened before. */
+  readsInEngine: boolean
+  openCheckpoint(source: CheckpointSource | undefined, options: SourceOptions, engine?: Engine): Promise<Checkpoint>
   /** The file at a path or an address; undefined when there is none. */
   findFile(place: string | URL, options: SourceOptions): Promise<CheckpointFile | undefined>
   /** Default of `memoryLimit`, in bytes. */

@@ -20,23 +20,36 @@ const sliceLength = 16_384
 const shortLength = 2048
 
 /** Whether encoding takes so long that it should not hold up the event loop. */
-export function isLongText(prompt: Prompt): prompt is string {
-  return typeof prompt === "string" && prompt.length > shortLength
+function isLong(text: string): boolean {
+  return text.length > shortLength
 }
 
 export class IdReader {
   readonly #vocabSize: number
   readonly #tokenizer: () => Encoder
   readonly #elsewhere: () => Promise<AsyncEncoder> | undefined
+  readonly #away: boolean
 
   /**
    * `tokenizer` throws when there is none: ids alone never ask for it. `elsewhere` is the same tokenizer in another thread, where there is one
-   * to spare; otherwise long text is encoded here in slices, between which the event loop has its turn.
+   * to spare; otherwise long text is encoded here in slices, between which the event loop has its turn. With `away` the words are there and
+   * not here, so short text goes there too.
    */
-  constructor(vocabSize: number, tokenizer: () => Encoder, elsewhere: () => Promise<AsyncEncoder> | undefined = () => undefined) {
+  constructor(
+    vocabSize: number,
+    tokenizer: () => Encoder,
+    elsewhere: () => Promise<AsyncEncoder> | undefined = () => undefined,
+    away: boolean = false,
+  ) {
     this.#vocabSize = vocabSize
     this.#tokenizer = tokenizer
     this.#elsewhere = elsewhere
+    this.#away = away
+  }
+
+  /** Whether the ids of a prompt take their time, and are for `read`. */
+  waits(prompt: Prompt): prompt is string {
+    return typeof prompt === "string" && (isLong(prompt) || (this.#away && prompt !== ""))
   }
 
   check(id: unknown, at: number): number {
@@ -57,9 +70,9 @@ export class IdReader {
     return this.#checked(prompt)
   }
 
-  /** Ids of one prompt, of long text without holding up the event loop. */
+  /** Ids of one prompt, of text without holding up the event loop. */
   async read(prompt: Prompt, signal?: AbortSignal): Promise<Int32Array> {
-    if (!isLongText(prompt)) return this.ids(prompt)
+    if (!this.waits(prompt)) return this.ids(prompt)
     const parts: Int32Array[] = []
     for await (const ids of this.#slices([prompt])) {
       signal?.throwIfAborted()
@@ -95,12 +108,12 @@ export class IdReader {
   }
 
   async *#encoded(text: string): AsyncGenerator<Int32Array> {
-    const elsewhere = isLongText(text) ? await this.#elsewhere() : undefined
+    const elsewhere = this.waits(text) ? await this.#elsewhere() : undefined
     if (elsewhere) yield this.#checked(await elsewhere.encode(text))
     else {
       for (const ids of this.#tokenizer().encodeSlices(text)) {
         yield this.#checked(ids)
-        if (isLongText(text)) await turn()
+        if (isLong(text)) await turn()
       }
     }
   }

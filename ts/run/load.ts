@@ -3,7 +3,7 @@ import type { Backend } from "../backend/interface.ts"
 import type { WasmOptions } from "../backend/wasm/index.ts"
 import { BackendUnavailableError, MemoryLimitError, StatespaceError, TokenizerError } from "../errors.ts"
 import { Tokenizer } from "../io/tokenizer.ts"
-import type { CheckpointSource, SourceOptions } from "../io/types.ts"
+import type { Checkpoint, CheckpointSource, SourceOptions } from "../io/types.ts"
 import type { Family } from "../models/family.ts"
 import { checkOptions, type OptionRule } from "../options.ts"
 import type { BackendName, Platform } from "../platform/types.ts"
@@ -116,13 +116,14 @@ export async function loadFrom(
   const tokenizer = await tokenizerOf(platform, options.tokenizer, reading)
   const places = { nativePath, wasm, worker, threads, quiet }
   const backend = await chooseBackend(platform, options.backend, places)
-  const checkpoint = await platform.openCheckpoint(source, reading)
-  const open = (on: Backend): Promise<Model> =>
-    openModel({
-      ...{ checkpoint, families: [...models, ...families], backend: on, tokenizer, compute, mmap, memoryLimit },
-      ...{ memory: platform.memory(), engine: { threads } },
-    })
+  const engine = { threads }
+  // Where the engine's thread reads the checkpoint it must be there first.
+  const opened = platform.readsInEngine ? await backend.open(engine) : undefined
+  let checkpoint: Checkpoint | undefined
   try {
+    checkpoint = await platform.openCheckpoint(source, reading, opened)
+    const parts = { checkpoint, families: [...models, ...families], tokenizer, compute, mmap, memoryLimit, memory: platform.memory() }
+    const open = (on: Backend): Promise<Model> => openModel({ ...parts, backend: on, engine, opened })
     const model = await open(backend).catch(async (error: unknown) => {
       // The GPU is taken if it is free and the model fits there.
       const isElsewhere = error instanceof MemoryLimitError || error instanceof BackendUnavailableError
@@ -132,8 +133,12 @@ export async function loadFrom(
     if (!signal?.aborted) return model
     await model.dispose()
     throw signal.reason
+  } catch (error) {
+    await opened?.dispose()
+    throw error
   } finally {
     // What was opened and not read to its end would keep its connection.
-    for (const file of checkpoint.files) await file.close()
+    for (const file of checkpoint?.files ?? []) await file.close()
+    checkpoint?.held?.close()
   }
 }

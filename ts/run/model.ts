@@ -1,15 +1,16 @@
 /** A loaded model: text and ids in, text, scores, vectors and sessions out. */
-import type { AsyncEncoder, Backend, EngineInfo, EngineOptions, TensorSource } from "../backend/interface.ts"
+import type { AsyncEncoder, Backend, Engine, EngineInfo, EngineOptions, TensorSource, WeightsHandle } from "../backend/interface.ts"
 import { CheckpointError, DisposedError, MemoryLimitError, TokenizerError } from "../errors.ts"
+import { Edges } from "../io/edges.ts"
+import { handOver } from "../io/handover.ts"
 import type { Tokenizer } from "../io/tokenizer.ts"
 import type { Checkpoint } from "../io/types.ts"
 import type { Family, LanguageModel } from "../models/family.ts"
 import type { Generation } from "./decode.ts"
-import { handOver } from "./files.ts"
 import { modelFingerprint } from "./fingerprint.ts"
 import { IdReader, isIds } from "./ids.ts"
 import { embed, forward, score } from "./passes.ts"
-import { gpuSpace, programRoom, wasmSpace } from "./room.ts"
+import { firstPlans, gpuSpace, programRoom, wasmSpace } from "./room.ts"
 import { generateRows } from "./rows.ts"
 import { Runner } from "./runner.ts"
 import { eosIds } from "./sampling.ts"
@@ -65,6 +66,8 @@ export interface ModelParts {
   /** Bytes, where no limit is given. Default: 4 GiB. */
   memory?: number
   engine?: EngineOptions
+  /** An engine of the backend that is open already, and the model's from now on. */
+  opened?: Engine | undefined
 }
 
 /** What `openModel` makes of them. */
@@ -105,7 +108,28 @@ export function parseConfig(config: Readonly<Record<string, unknown>>, families:
   )
 }
 
-/** Matches the checkpoint with its family, opens an engine and hands it the weights. */
+/** Brings the weights to their place, from wherever they are held. */
+async function bring(
+  engine: Engine,
+  { checkpoint, backend, mmap = true }: ModelParts,
+  tensors: readonly TensorSource[],
+): Promise<Pick<OpenParts, "read"> & { weights: WeightsHandle }> {
+  if (checkpoint.held === undefined) {
+    const { read, close, ...source } = await handOver(checkpoint.files, tensors, backend.name)
+    return { read, weights: await engine.weights({ ...source, mmap }).finally(close) }
+  }
+  const { weights, edges } = await checkpoint.held.weights(tensors)
+  const kept = edges.map(
+    (packed, number) =>
+      new Edges(
+        tensors.filter(({ file }) => file === number),
+        packed,
+      ),
+  )
+  return { weights, read: (file, offset, length) => (kept[file] as Edges).read(offset, length) }
+}
+
+/** Matches the checkpoint with its family, opens an engine unless there is one, and hands it the weights. */
 export async function openModel(parts: ModelParts): Promise<Model> {
   const { checkpoint, families, backend } = parts
   const model = parseConfig(checkpoint.config, families)
@@ -122,20 +146,21 @@ export async function openModel(parts: ModelParts): Promise<Model> {
   // What GPU runs of such models do; their fast matrix products know no other way.
   const compute = parts.compute ?? (backend.name === "cuda" && isNarrow(tensors) ? "bf16" : "f32")
   let memoryLimit = parts.memoryLimit ?? parts.memory ?? 2 ** 32
-  if (backend.name === "wasm") {
-    const bytes = checkpoint.files.reduce((sum, file) => sum + (file.bytes ?? 0), 0)
-    memoryLimit = programRoom(model, table, bytes, compute, memoryLimit, wasmSpace)
+  // Native programs have the machine's memory, and are traced when they are needed.
+  const plans = backend.name === "wasm" || backend.name === "cuda" ? await firstPlans(model, table, compute) : undefined
+  if (plans !== undefined && backend.name === "wasm") {
+    memoryLimit = programRoom([...plans.values()], checkpoint.weightBytes, memoryLimit, wasmSpace)
   }
-  const engine = await backend.open(parts.engine)
+  const engine = parts.opened ?? (await backend.open(parts.engine))
   try {
     const free = engine.info().device?.free
-    if (free !== undefined) {
+    if (plans !== undefined && free !== undefined) {
       const limit = parts.memoryLimit ?? Number.POSITIVE_INFINITY
-      memoryLimit = programRoom(model, table, copied, compute, limit, gpuSpace(free))
+      memoryLimit = programRoom([...plans.values()], copied, limit, gpuSpace(free))
     }
-    const { read, close, ...source } = await handOver(checkpoint.files, tensors, backend.name)
-    const weights = await engine.weights({ ...source, mmap: parts.mmap ?? true }).finally(close)
-    const runner = new Runner({ engine, weights, model, tensors: table, compute, memoryLimit, isGpu: backend.name === "cuda" })
+    const { read, weights } = await bring(engine, parts, tensors)
+    const isGpu = backend.name === "cuda"
+    const runner = new Runner({ engine, weights, model, tensors: table, compute, memoryLimit, plans, isGpu })
     return new Model({ ...parts, runner, tensors, read, compute })
   } catch (error) {
     await engine.dispose()
@@ -163,6 +188,7 @@ export class Model {
       model.vocabSize,
       () => this.tokenizer,
       () => this.#elsewhere(),
+      checkpoint.held !== undefined && parts.tokenizer === undefined,
     )
     const bos = checkpoint.generationConfig.bos_token_id ?? checkpoint.config.bos_token_id
     this.#context = {
@@ -189,10 +215,12 @@ export class Model {
     return tokenizer === undefined ? checkpoint.tokenizer : (tokenizer ?? undefined)
   }
 
-  /** The checkpoint's tokenizer in the engine's thread, where there is one; made when the first long text comes. */
+  /** The checkpoint's tokenizer in the engine's thread, where there is one; unless it was read there, it is made when the first long text comes. */
   #elsewhere(): Promise<AsyncEncoder> | undefined {
     const { tokenizer, checkpoint, runner } = this.#parts
-    if (tokenizer !== undefined || checkpoint.tokenizerFiles === undefined) return undefined
+    if (tokenizer !== undefined) return undefined
+    if (checkpoint.held !== undefined) return Promise.resolve(checkpoint.held.encoder)
+    if (checkpoint.tokenizerFiles === undefined) return undefined
     const { json, config } = checkpoint.tokenizerFiles
     this.#encoder ??= runner.engine.tokenizer?.(json, config)
     return this.#encoder

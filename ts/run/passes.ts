@@ -138,7 +138,7 @@ export async function forward(runner: Runner, reader: IdReader, input: Ids, opti
   })
   const { model } = runner
   const { signal, onProgress, logitsToKeep = 0, hiddenStates = false, capture = [] } = options
-  const ids = reader.ids(input)
+  const ids = await reader.read(input)
   const length = ids.length
   if (length === 0) throw empty("The input")
   for (const name of capture) {

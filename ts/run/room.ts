@@ -1,4 +1,5 @@
 /** What fits a 32-bit WebAssembly or a GPU, known from the headers of the weight files, before the weights themselves are brought. */
+import { turn } from "../backend/turn.ts"
 import { MemoryLimitError } from "../errors.ts"
 import type { LanguageModel, TensorTable } from "../models/family.ts"
 import type { Plan } from "../plan/types.ts"
@@ -33,22 +34,21 @@ function derivedBytes({ weights }: Plan): number {
   return made.reduce((sum, { shape }) => sum + 4 * shape.reduce((a, b) => a * b, 1), 0)
 }
 
+/** The plans that one conversation runs, by their specs. To trace one takes milliseconds, after which others have their turn. */
+export async function firstPlans(model: LanguageModel, tensors: TensorTable, compute: "f32" | "bf16"): Promise<Map<string, Plan>> {
+  const plans = new Map<string, Plan>()
+  for (const spec of [{ kind: "chunk", b: 1, l: chunkLength(1) } as const, { kind: "step", b: 1 } as const]) {
+    plans.set(JSON.stringify(spec), buildProgram(model, tensors, { ...spec, compute }))
+    await turn()
+  }
+  return plans
+}
+
 /**
  * Bytes that programs and states may take beside the weights, at most `limit`.
- * @throws MemoryLimitError when the weights and one conversation do not fit
+ * @throws MemoryLimitError when the weights and these plans do not fit
  */
-export function programRoom(
-  model: LanguageModel,
-  tensors: TensorTable,
-  weightBytes: number,
-  compute: "f32" | "bf16",
-  limit: number,
-  space: Space,
-): number {
-  const plans = [
-    buildProgram(model, tensors, { kind: "chunk", b: 1, l: chunkLength(1), compute }),
-    buildProgram(model, tensors, { kind: "step", b: 1, compute }),
-  ]
+export function programRoom(plans: readonly Plan[], weightBytes: number, limit: number, space: Space): number {
   const weights = weightBytes + Math.max(...plans.map(derivedBytes)) + space.own
   const [activations, state, io] = [0, 1, 2].map((i) => Math.max(...plans.map((plan) => memoryOf(plan)[i]?.[1] ?? 0))) as [
     number,

@@ -2,7 +2,6 @@
 import type { StateHandle } from "../backend/interface.ts"
 import { DisposedError, OptionError } from "../errors.ts"
 import { DecodeRow, decode, Generation, markSeen } from "./decode.ts"
-import { isLongText } from "./ids.ts"
 import { chunkLength, type Runner } from "./runner.ts"
 import { randomSeed, resolveSampling } from "./sampling.ts"
 import type { SessionContext } from "./session.ts"
@@ -69,9 +68,8 @@ function idleRow(like: DecodeRow): DecodeRow {
   return row
 }
 
-/** The ids of a prompt, and bos for an empty one. */
-function idsOf(context: SessionContext, prompt: Prompt): Int32Array {
-  const ids = context.reader.ids(prompt)
+/** The ids, and bos for none. */
+function orBos(context: SessionContext, ids: Int32Array): Int32Array {
   if (ids.length > 0) return ids
   if (context.bos === undefined) {
     throw new OptionError("PROMPT_EMPTY", "The prompt is empty, and the model has no bos_token_id to start from.", {
@@ -81,7 +79,7 @@ function idsOf(context: SessionContext, prompt: Prompt): Int32Array {
   return Int32Array.of(context.bos)
 }
 
-/** Continues prompts, each as if it ran alone. Options and prompts are checked at once; nothing runs before the first piece is asked for. */
+/** Continues prompts, each as if it ran alone. Options and ids are checked at once; nothing runs before the first piece is asked for. */
 export function generateRows<R>(
   context: SessionContext,
   prompts: readonly Prompt[],
@@ -90,7 +88,8 @@ export function generateRows<R>(
 ): Generation<R> {
   const sampling = resolveSampling(options, context.generationConfig)
   const { signal, stopOnAbort } = options
-  const texts = prompts.map((prompt) => new StopText(context.stream(sampling.stop.length > 0 || isLongText(prompt)), sampling.stop))
+  const waits = (prompt: Prompt): boolean => context.reader.waits(prompt)
+  const texts = prompts.map((prompt) => new StopText(context.stream(sampling.stop.length > 0 || waits(prompt)), sampling.stop))
   const rowsOf = (ids: readonly Int32Array[]): DecodeRow[] =>
     ids.map((row, i) => {
       const seen = new Uint8Array(Math.ceil(context.runner.model.vocabRows / 8))
@@ -99,14 +98,14 @@ export function generateRows<R>(
       const start = { pending: row[row.length - 1], fed: Math.max(0, row.length - 1), seed, counter: 0n, seen }
       return new DecodeRow(start, texts[i] as StopText)
     })
-  // Long text is read when the first piece is asked for: until then its rows are empty.
-  const known = prompts.map((prompt) => (isLongText(prompt) ? new Int32Array() : idsOf(context, prompt)))
+  // Text that takes its time is read when the first piece is asked for: until then its rows are empty.
+  const known = prompts.map((prompt) => (waits(prompt) ? new Int32Array() : orBos(context, context.reader.ids(prompt))))
   let rows = rowsOf(known)
   const pieces = async function* (): AsyncGenerator<Piece, void, undefined> {
     try {
-      const reading = prompts.map((prompt, i) => (isLongText(prompt) ? context.reader.read(prompt, signal) : known[i]))
-      const ids = (await Promise.all(reading)) as Int32Array[]
-      if (prompts.some(isLongText)) rows = rowsOf(ids)
+      const reading = prompts.map((prompt, i) => (waits(prompt) ? context.reader.read(prompt, signal) : known[i]))
+      const ids = ((await Promise.all(reading)) as Int32Array[]).map((row) => orBos(context, row))
+      if (prompts.some(waits)) rows = rowsOf(ids)
       yield* run(context, ids, rows, sampling, options)
     } catch (error) {
       if (!(signal?.aborted && stopOnAbort) || error !== signal.reason) throw error

@@ -57,6 +57,8 @@ export class Runner {
   readonly #compute: "f32" | "bf16"
   readonly #programs = new Map<string, Promise<ProgramHandle>>()
   readonly #outlines = new Map<string, Outline>()
+  /** Traced already, by their specs, until they are loaded. */
+  readonly #plans: Map<string, Plan>
 
   constructor(parts: {
     engine: Engine
@@ -65,6 +67,7 @@ export class Runner {
     tensors: TensorTable
     compute: "f32" | "bf16"
     memoryLimit: number
+    plans?: Map<string, Plan> | undefined
     isGpu: boolean
   }) {
     this.engine = parts.engine
@@ -73,6 +76,7 @@ export class Runner {
     this.#tensors = parts.tensors
     this.#compute = parts.compute
     this.memoryLimit = parts.memoryLimit
+    this.#plans = parts.plans ?? new Map()
     this.#isGpu = parts.isGpu
     this.maxRows = parts.isGpu ? maxRows.gpu : maxRows.cpu
   }
@@ -97,7 +101,9 @@ export class Runner {
   }
 
   async #load(spec: ProgramSpec): Promise<ProgramHandle> {
-    const plan = this.#plan(spec)
+    const key = JSON.stringify(spec)
+    const plan = this.#plans.get(key) ?? this.#plan(spec)
+    this.#plans.delete(key)
     this.require(memoryOf(plan), `Program ${plan.name}`)
     return this.engine.load(JSON.stringify(plan), this.#weights)
   }

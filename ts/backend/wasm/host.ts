@@ -1,6 +1,7 @@
 /** The inside of a Worker: an engine and its tokenizers, or one of another engine's helper threads. `remote.ts` is the outside. */
 import type { FileStream, ProgramHandle, StateHandle } from "../interface.ts"
 import { Direct, whole } from "./direct.ts"
+import { type Read, Readings } from "./readings.ts"
 import type { Instantiate } from "./shell.ts"
 import { Mailbox } from "./streams.ts"
 import { type Call, type FromWorker, type Pool, packError, type SentFile, type ToWorker } from "./wire.ts"
@@ -16,12 +17,18 @@ export interface Parts {
   instantiate: Instantiate
   /** Ids of a text by the rules of a parsed `tokenizer.json`. */
   tokenizer(json: object, config: object): { encode(text: string): ArrayLike<number> }
+  /** Reads a checkpoint for the page. */
+  read: Read
 }
+
+/** Calls that change nothing which an engine tells of itself. */
+const silent: ReadonlySet<Call["verb"]> = new Set(["read", "write", "encode", "encodeFor", "hold"])
 
 class Host {
   readonly #line: Line
   readonly #engine: Direct
   readonly #parts: Parts
+  readonly #readings: Readings
   readonly #tokenizers: ReturnType<Parts["tokenizer"]>[] = []
   readonly #streams = new Map<number, Mailbox>()
   /** Runs under way, and whether a message said that they are to end. */
@@ -31,22 +38,29 @@ class Host {
     this.#line = line
     this.#engine = engine
     this.#parts = parts
+    this.#readings = new Readings((message, transfer) => line.post(message, transfer), parts.read)
   }
 
   hear(message: ToWorker): void {
     if ("call" in message) void this.#answer(message.id, message.call)
     else if ("abort" in message) this.#abort(message.abort)
+    else if ("answers" in message) this.#readings.answer(message.answers, message.value)
     else if ("stream" in message) this.#streams.get(message.stream)?.deliver(message.piece)
   }
 
-  #abort(run: number): void {
-    // It may have ended while the message was under way.
-    if (this.#runs.has(run)) this.#runs.set(run, true)
+  #abort(id: number): void {
+    this.#readings.abort(id)
+    // A run may have ended while the message was under way.
+    if (this.#runs.has(id)) this.#runs.set(id, true)
   }
 
   async #answer(id: number, call: Call): Promise<void> {
-    const info = () => (call.verb === "read" || call.verb === "write" || call.verb === "encode" ? undefined : this.#engine.info())
+    const info = () => (silent.has(call.verb) ? undefined : this.#engine.info())
     try {
+      if (call.verb === "hold") {
+        const { found, transfer } = await this.#readings.open(id, call.request)
+        return this.#line.post({ id, value: found, info: undefined }, transfer)
+      }
       const value = await this.#do(id, call)
       const own = value instanceof Uint8Array || value instanceof Int32Array ? [value.buffer as ArrayBuffer] : []
       this.#line.post({ id, value, info: info() }, own)
@@ -55,7 +69,7 @@ class Host {
     }
   }
 
-  async #do(id: number, call: Call): Promise<unknown> {
+  async #do(id: number, call: Exclude<Call, { verb: "hold" }>): Promise<unknown> {
     const engine = this.#engine
     switch (call.verb) {
       case "weights":
@@ -70,6 +84,10 @@ class Host {
           this.#runs.delete(id)
         }
       }
+      case "bring":
+        return this.#readings.bring(call.reading, call.tensors, engine)
+      case "encodeFor":
+        return Int32Array.from(this.#readings.encode(call.reading, call.text))
       case "tokenizer":
         return this.#tokenizers.push(this.#parts.tokenizer(call.json, call.config)) - 1
       case "encode":

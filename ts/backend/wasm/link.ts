@@ -1,5 +1,5 @@
 /** The line between an engine's outside and its Workers: who asked what, and what becomes of it when one of them dies. */
-import type { EngineInfo } from "../interface.ts"
+import type { Answer, EngineInfo } from "../interface.ts"
 import { crashed, disposed } from "./direct.ts"
 import type { Port } from "./ports.ts"
 import { type Call, type FromWorker, type ToWorker, unpackError } from "./wire.ts"
@@ -15,6 +15,7 @@ export class Link {
   readonly #helpers: Port[] = []
   readonly #pending = new Map<number, Pending>()
   readonly #taken = new Map<number, () => void>()
+  readonly #answers = new Map<number, Answer>()
   /** What waits for the first message of a Worker. */
   readonly #starting = new Map<Port, Omit<Pending, "heard">>()
   #count = 0
@@ -66,6 +67,17 @@ export class Link {
     else this.#taken.delete(stream)
   }
 
+  /** Answers what the Worker asks on behalf of a call. */
+  onAsk(call: number, answer: Answer | undefined): void {
+    if (answer) this.#answers.set(call, answer)
+    else this.#answers.delete(call)
+  }
+
+  async #answer({ of, asks, verb, args }: Extract<FromWorker, { of: number }>): Promise<void> {
+    const value = await this.#answers.get(of)?.(verb, args)
+    if (asks !== undefined) this.post({ answers: asks, value })
+  }
+
   post(message: ToWorker, transfer: object[] = []): void {
     if (!this.#end) this.#port.post(message, transfer)
   }
@@ -84,6 +96,7 @@ export class Link {
 
   #hear(port: Port, message: FromWorker): void {
     if ("taken" in message) this.#taken.get(message.taken)?.()
+    else if ("of" in message) void this.#answer(message)
     else if ("refused" in message) this.#refuse(port, unpackError(message.refused))
     else if ("id" in message) this.#settle(message)
     else this.#starting.get(port)?.resolve(message)

@@ -1,11 +1,13 @@
 /** An engine in a Worker, with its helper threads in further ones. */
 import type { EngineCrashedError } from "../../errors.ts"
 import type {
+  Answer,
   AsyncEncoder,
   Engine,
   EngineInfo,
   EngineOptions,
   FileStream,
+  HeldCheckpoint,
   ProgramHandle,
   StateHandle,
   WeightsHandle,
@@ -133,6 +135,36 @@ class Remote implements Engine {
     return { encode: (text) => this.#call({ verb: "encode", tokenizer, text }) as Promise<Int32Array> }
   }
 
+  async hold(request: object, answer: Answer, signal: AbortSignal): Promise<HeldCheckpoint> {
+    signal.throwIfAborted()
+    let reading = -1
+    const abort = (): void => this.#link.post({ abort: reading })
+    const close = (): void => {
+      signal.removeEventListener("abort", abort)
+      this.#link.onAsk(reading, undefined)
+    }
+    const call = async (call: Call, begun?: (id: number) => void): Promise<unknown> => {
+      try {
+        return await this.#call(call, [], begun)
+      } catch (error) {
+        close()
+        signal.throwIfAborted()
+        throw error
+      }
+    }
+    const found = await call({ verb: "hold", request }, (id) => {
+      reading = id
+      signal.addEventListener("abort", abort)
+      this.#link.onAsk(reading, answer)
+    })
+    return {
+      found,
+      encoder: { encode: (text) => this.#call({ verb: "encodeFor", reading, text }) as Promise<Int32Array> },
+      weights: (tensors) => call({ verb: "bring", reading, tensors }) as ReturnType<HeldCheckpoint["weights"]>,
+      close,
+    }
+  }
+
   dispose(): Promise<void> {
     this.#disposed ??= this.#end()
     return this.#disposed
@@ -177,7 +209,7 @@ class Pouring {
       for await (const piece of pieces(file)) {
         await this.#credit.take()
         if (this.#stopped) return
-        const bytes = given(piece)
+        const bytes = file.lent ? copied(piece) : given(piece)
         this.#link.post({ stream, piece: bytes }, [bytes.buffer as ArrayBuffer])
       }
       this.#link.post({ stream, piece: "end" })

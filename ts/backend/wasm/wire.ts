@@ -9,6 +9,10 @@ export type SentFile = Uint8Array | { bytes: number; stream: number }
 export type Call =
   | { verb: "weights"; files: SentFile[]; tensors: TensorSource[] }
   | { verb: "run"; program: number; state: number | null; steps: number; flag: Int32Array | undefined }
+  /** Reads a checkpoint, which is a reading of this call's number from then on. */
+  | { verb: "hold"; request: object }
+  | { verb: "bring"; reading: number; tensors: readonly TensorSource[] }
+  | { verb: "encodeFor"; reading: number; text: string }
   | { verb: "tokenizer"; json: object; config: object }
   | { verb: "encode"; tokenizer: number; text: string }
   | { verb: "firstNonFinite" | "load" | "state" | "copyState" | "read" | "write" | "release" | "dispose"; args: readonly unknown[] }
@@ -31,7 +35,9 @@ export type ToWorker =
   /** Makes the Worker a helper thread. */
   | { help: Artefact; part: number; from: Peer }
   | { id: number; call: Call }
+  /** Of a run, or of a reading with all that it brings. */
   | { abort: number }
+  | { answers: number; value: unknown }
   /** The next piece of a stream, its end, or that it failed. */
   | { stream: number; piece: Uint8Array | "end" | "failure" }
 
@@ -43,6 +49,8 @@ export type FromWorker =
   /** `info` where it may have changed. */
   | { id: number; value: unknown; info: EngineInfo | undefined }
   | { id: number; error: SentError; info: EngineInfo | undefined }
+  /** Of a reading, to its page; with a number where an answer is wanted. */
+  | { of: number; asks: number | undefined; verb: string; args: readonly unknown[] }
   /** A piece of the stream has reached its place. */
   | { taken: number }
 

@@ -4,6 +4,7 @@
  * Chromium stores none of 256 MB), and a record of its size and of each block's SHA-256, which is written last: without it there is no file.
  * Blocks are checked before they are handed out: what a disk has changed is never used.
  */
+import { joined } from "../bytes.ts"
 import { Sha256 } from "../sha256.ts"
 import { Backlog } from "./backlog.ts"
 
@@ -21,6 +22,24 @@ export interface Entry {
 /** The kept bytes are not those that were stored. */
 export class Damaged extends Error {}
 
+/** A file on its way into a cache. None of its methods throws. */
+export interface Keeping {
+  /** Takes the piece for good. Resolves at once unless too many bytes wait to be written. */
+  push(piece: Uint8Array): Promise<void>
+  /** All bytes are there. */
+  commit(): void
+  /** Leaves nothing of the file behind. */
+  abort(): void
+}
+/** Who writes a cache: of a page one for all of its loads, whichever thread brings the bytes. */
+export interface Keeper {
+  /** Resolves when the cache says of a file what its writer knows: that it is complete, given up, or gone. Rejects with the signal's reason. */
+  settled(url: string, signal?: AbortSignal): Promise<void>
+  /** Starts to keep a file; what was kept of it before is void. Undefined while another load is keeping it: one is enough. */
+  write(url: string, tag: string): Keeping | undefined
+  drop(url: string): void
+}
+
 /** Cache Storage, by what is used of it. */
 interface Store {
   match(key: string): Promise<Response | undefined>
@@ -32,10 +51,12 @@ interface Stores {
   open(name: string): Promise<Store>
 }
 
-async function digest(block: Uint8Array<ArrayBuffer>): Promise<string> {
+async function digest(block: Uint8Array): Promise<string> {
   const { subtle } = globalThis.crypto
   if (subtle === undefined) return new Sha256().update(block).hex()
-  return Array.from(new Uint8Array(await subtle.digest("SHA-256", block)), (byte) => byte.toString(16).padStart(2, "0")).join("")
+  return Array.from(new Uint8Array(await subtle.digest("SHA-256", block as Uint8Array<ArrayBuffer>)), (byte) =>
+    byte.toString(16).padStart(2, "0"),
+  ).join("")
 }
 
 /** Keys must be http addresses; a query of our own tells the parts of a file apart, and from what else the page keeps. */
@@ -52,18 +73,19 @@ const isEntry = (value: unknown): value is Entry => {
 }
 
 /**
- * Takes a file while it arrives, and writes it when that is in nobody's way. None of its methods throws: a cache that fails is one file less
- * in it. Another tab may write the same file at once and replace or remove blocks below this record: they then do not have the digests it
- * says, and the file is fetched again.
+ * Takes a file while it arrives, and writes it when that is in nobody's way. A cache that fails is one file less in it. Another tab may write
+ * the same file at once and replace or remove blocks below this record: they then do not have the digests it says, and the file is fetched
+ * again.
  */
-export class CacheWriter {
+export class CacheWriter implements Keeping {
   readonly #store: Store
   readonly #url: string
   readonly #tag: string
   readonly #backlog: Backlog
   readonly #file: string
   readonly #digests: string[] = []
-  #block = new Uint8Array(blockBytes)
+  /** Of the block that is not full yet. */
+  #parts: Uint8Array[] = []
   #filled = 0
   #blocks = 0
   #bytes = 0
@@ -79,30 +101,28 @@ export class CacheWriter {
     void backlog.add(0, () => drop(store, url))
   }
 
-  /** Copies the piece. Resolves at once unless the backlog is full. */
   async push(piece: Uint8Array): Promise<void> {
     for (let at = 0; at < piece.length && !this.#failed; ) {
       const part = piece.subarray(at, at + blockBytes - this.#filled)
-      this.#block.set(part, this.#filled)
+      this.#parts.push(part)
       this.#filled += part.length
       at += part.length
-      if (this.#filled < blockBytes) continue
-      this.#keep()
-      await this.#backlog.room()
+      if (this.#filled === blockBytes) this.#keep()
     }
+    await this.#backlog.room()
   }
 
   #keep(): void {
-    const block = this.#filled === blockBytes ? this.#block : this.#block.slice(0, this.#filled)
-    const number = this.#blocks++
-    this.#block = new Uint8Array(blockBytes)
+    const [parts, bytes, number] = [this.#parts, this.#filled, this.#blocks++]
+    this.#parts = []
     this.#filled = 0
-    this.#bytes += block.length
-    void this.#backlog.add(block.length, () =>
+    this.#bytes += bytes
+    void this.#backlog.add(bytes, () =>
       this.#unlessFailed(async () => {
+        const block = joined(parts, Uint8Array)
         this.#digests.push(await digest(block))
         // From a Blob the browser takes the bytes without reading a stream in this thread.
-        await this.#store.put(keyOf(this.#url, number), new Response(new Blob([block])))
+        await this.#store.put(keyOf(this.#url, number), new Response(new Blob([block as Uint8Array<ArrayBuffer>])))
       }),
     )
   }
@@ -117,7 +137,6 @@ export class CacheWriter {
     }
   }
 
-  /** All bytes are there; blocks and record follow. */
   commit(): void {
     if (this.#filled > 0 && !this.#failed) this.#keep()
     const record = async (): Promise<void> => {
@@ -127,7 +146,7 @@ export class CacheWriter {
     this.#backlog.end(this.#file, () => this.#unlessFailed(record))
   }
 
-  /** Leaves nothing of the file behind: what waits is not written, and what is written goes once the block under way is there. */
+  /** What waits is not written, and what is written goes once the block under way is there. */
   abort(): void {
     this.#failed = true
     this.#backlog.end(this.#file, () => drop(this.#store, this.#url), 0)
@@ -149,30 +168,64 @@ async function drop(store: Store, url: string): Promise<void> {
 /** Of the page: whichever load asks, there is one Cache Storage. */
 const pageBacklog = new Backlog()
 
-export class WebCache {
+class LocalKeeper implements Keeper {
   readonly #name: string
   readonly #store: Store
   readonly #backlog: Backlog
 
-  private constructor(name: string, store: Store, backlog: Backlog) {
+  constructor(name: string, store: Store, backlog: Backlog) {
     this.#name = name
     this.#store = store
     this.#backlog = backlog
   }
 
-  /** Undefined where there is none: an insecure page, a private window, cookies switched off. */
-  static async open(name: string, backlog: Backlog = pageBacklog): Promise<WebCache | undefined> {
+  settled(url: string, signal?: AbortSignal): Promise<void> {
+    return this.#backlog.settled(this.#file(url), signal)
+  }
+
+  write(url: string, tag: string): CacheWriter | undefined {
+    const file = this.#file(url)
+    return this.#backlog.begin(file) ? new CacheWriter(this.#store, url, tag, this.#backlog, file) : undefined
+  }
+
+  drop(url: string): void {
+    const file = this.#file(url)
+    // Whoever is writing it has removed it first.
+    if (this.#backlog.begin(file)) this.#backlog.end(file, () => drop(this.#store, url), 0)
+  }
+
+  #file(url: string): string {
+    return `${this.#name} ${url}`
+  }
+}
+
+export class WebCache {
+  readonly #store: Store
+  readonly keeper: Keeper
+
+  private constructor(store: Store, keeper: Keeper) {
+    this.#store = store
+    this.keeper = keeper
+  }
+
+  /**
+   * Undefined where there is none: an insecure page, a private window, cookies switched off. It is written in this thread, or by a keeper
+   * elsewhere.
+   */
+  static async open(name: string, writer: Backlog | Keeper = pageBacklog): Promise<WebCache | undefined> {
     try {
       const stores = (globalThis as { caches?: Stores }).caches
-      return stores === undefined ? undefined : new WebCache(name, await stores.open(name), backlog)
+      if (stores === undefined) return undefined
+      const store = await stores.open(name)
+      return new WebCache(store, writer instanceof Backlog ? new LocalKeeper(name, store, writer) : writer)
     } catch {
       return undefined
     }
   }
 
-  /** What is kept of a file; when this page has brought it and still writes it, once that is done. Rejects with the signal's reason alone. */
+  /** What is kept of a file; while it is still written, once that is done. Rejects with the signal's reason alone. */
   async find(url: string, signal?: AbortSignal): Promise<Entry | undefined> {
-    await this.#backlog.settled(this.#file(url), signal)
+    await this.keeper.settled(url, signal)
     try {
       const entry: unknown = await (await this.#store.match(keyOf(url, "entry")))?.json()
       return isEntry(entry) ? entry : undefined
@@ -190,21 +243,5 @@ export class WebCache {
       if (!whole || (await digest(block)) !== hex) throw new Damaged(`block ${i} is damaged`)
       yield block
     }
-  }
-
-  /** Starts to keep a file; what was kept of it before is void. Undefined while another load of this page is keeping it: one is enough. */
-  write(url: string, tag: string): CacheWriter | undefined {
-    const file = this.#file(url)
-    return this.#backlog.begin(file) ? new CacheWriter(this.#store, url, tag, this.#backlog, file) : undefined
-  }
-
-  drop(url: string): void {
-    const file = this.#file(url)
-    // Whoever is writing it has removed it first.
-    if (this.#backlog.begin(file)) this.#backlog.end(file, () => drop(this.#store, url), 0)
-  }
-
-  #file(url: string): string {
-    return `${this.#name} ${url}`
   }
 }

@@ -48,6 +48,8 @@ function lengthOf({ headers }: Response): number | undefined {
 class RemoteFile implements CheckpointFile {
   readonly name: string
   readonly bytes: number | undefined
+  /** They go into the cache when their reader is done with them. */
+  readonly lent = true
   readonly #begin: () => AsyncGenerator<Uint8Array>
   /** What `head` has read, and what comes after it. */
   #held: Uint8Array[] = []
@@ -65,7 +67,7 @@ class RemoteFile implements CheckpointFile {
     while (have < length) {
       const next = await this.#rest.next()
       if (next.done === true) break
-      this.#held.push(next.value)
+      this.#held.push(next.value.slice())
       have += next.value.length
     }
     return joined(this.#held, Uint8Array).subarray(0, length)
@@ -133,7 +135,7 @@ class Remote {
     } catch (error) {
       if (!(error instanceof HubError)) throw error
       if (entry !== undefined && error.code === "HUB_UNREACHABLE") return this.#kept(entry)
-      if (error.status === 404) cache?.drop(this.#key)
+      if (error.status === 404) cache?.keeper.drop(this.#key)
       throw error
     }
     const tag = this.#tag(response)
@@ -176,7 +178,7 @@ class Remote {
     } catch (error) {
       if (!(error instanceof Damaged)) throw error
     }
-    cache?.drop(this.#key)
+    cache?.keeper.drop(this.#key)
     if (options.localFilesOnly === true) throw this.#offline("is damaged in the cache")
     const response = await this.#get()
     if (this.#tag(response) !== entry.tag) {
@@ -200,7 +202,7 @@ class Remote {
     const broken = (reason: string, cause?: unknown): HubError => incomplete(file, this.#url.href, reason, cause)
     const sha256 = pinned?.sha256.get(file) ?? sha256Of(response)
     const hash = sha256 === undefined ? undefined : new Sha256()
-    const writer = cache?.write(this.#key, this.#tag(response))
+    const writer = cache?.keeper.write(this.#key, this.#tag(response))
     const pieces = bodyPieces(response)
     let loaded = 0
     let whole = false
@@ -215,9 +217,10 @@ class Remote {
         const piece = next.value
         loaded += piece.length
         hash?.update(piece)
-        await writer?.push(piece)
         onProgress?.({ phase: "download", file, loaded, total })
         yield piece
+        // Whoever asks for the next is done with this one, and it can be kept without a copy.
+        await writer?.push(piece)
       }
       if (total !== undefined && loaded !== total) throw broken(`${loaded} of ${total} bytes`)
       if (hash !== undefined && hash.hex() !== sha256) throw broken("its content does not match its digest")

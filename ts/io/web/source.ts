@@ -5,16 +5,23 @@ import { readFolder } from "../checkpoint.ts"
 import { openGiven } from "../given.ts"
 import { checkedFetch } from "../http.ts"
 import type { Checkpoint, CheckpointFile, CheckpointSource, Folder, SourceOptions } from "../types.ts"
-import { WebCache } from "./cache.ts"
+import { type Keeper, WebCache } from "./cache.ts"
 import { findRemote, openRemoteFile, type RemoteContext } from "./remote.ts"
 
 const commit = /^[0-9a-f]{40}$/
 
-const cacheOf = async ({ cacheDir }: SourceOptions): Promise<WebCache | undefined> =>
-  cacheDir === false ? undefined : WebCache.open(cacheDir ?? "statespace")
+/** How a page's Worker reads: it has neither the page's address nor the right to write its caches. */
+export interface ReadOptions extends SourceOptions {
+  base?: string | undefined
+  keeper?: (cache: string) => Keeper
+}
+
+async function cacheOf({ cacheDir = "statespace", keeper }: ReadOptions): Promise<WebCache | undefined> {
+  return cacheDir === false ? undefined : WebCache.open(cacheDir, keeper?.(cacheDir))
+}
 
 /** What relative addresses start from: the document's, or in a Worker that of its script. */
-function baseUrl(): string | undefined {
+export function baseUrl(): string | undefined {
   const { document, location } = globalThis as { document?: { baseURI: string }; location?: { href: string } }
   return document?.baseURI ?? location?.href
 }
@@ -72,13 +79,13 @@ async function hubPlace(id: { name: string; revision: string | undefined }, opti
   return { base, name, label, weights: undefined, files, context: { ...context, pinned: { commit: sha, key, sha256 } } }
 }
 
-function urlPlace(text: string, options: SourceOptions): Place {
+function urlPlace(text: string, options: ReadOptions): Place {
   if (/^file:/i.test(text)) {
     throw new OptionError("OPTION_RANGE", `${text}: a page cannot read the files of a machine by their paths.`, {
       fix: "Pass the files themselves, as an array of File, or the address of a server that has them.",
     })
   }
-  const url = parseUrl(text, baseUrl())
+  const url = parseUrl(text, options.base ?? baseUrl())
   const label = `URL ${url.href}`
   options.onProgress?.({ phase: "source", file: label, loaded: 0 })
   // A token is for the hub, wherever else the files lie.
@@ -119,7 +126,7 @@ function remoteFolder({ base, files }: Place, context: RemoteContext): Folder {
 }
 
 /** Reads the checkpoint at an address or in a repository of the hub. */
-export async function openRemote(text: string, options: SourceOptions): Promise<Checkpoint> {
+export async function openRemote(text: string, options: ReadOptions): Promise<Checkpoint> {
   const id = parseHubId(text)
   const found = id === undefined ? urlPlace(text, options) : await hubPlace(id, options)
   const folder = remoteFolder(found, { ...found.context, cache: await cacheOf(options) })
@@ -127,9 +134,9 @@ export async function openRemote(text: string, options: SourceOptions): Promise<
 }
 
 /** The file that an address names. */
-export async function findPlace(at: string | URL, options: SourceOptions): Promise<CheckpointFile | undefined> {
+export async function findPlace(at: string | URL, options: ReadOptions): Promise<CheckpointFile | undefined> {
   const context = { options: { ...options, endpoint: undefined, token: undefined }, cache: await cacheOf(options) }
-  return findRemote(parseUrl(String(at), baseUrl()), context)
+  return findRemote(parseUrl(String(at), options.base ?? baseUrl()), context)
 }
 
 /**
@@ -137,7 +144,7 @@ export async function findPlace(at: string | URL, options: SourceOptions): Promi
  * the checkpoint that it is.
  * @throws CheckpointError, TokenizerError, HubError, OptionError; the signal's reason when aborted
  */
-export async function openCheckpoint(source: CheckpointSource | undefined, options: SourceOptions = {}): Promise<Checkpoint> {
+export async function openCheckpoint(source: CheckpointSource | undefined, options: ReadOptions = {}): Promise<Checkpoint> {
   options.signal?.throwIfAborted()
   if (source === undefined) {
     throw new OptionError("OPTION_REQUIRED", "load() has no model: a page carries the embedded one only where it asks for it.", {

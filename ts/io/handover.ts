@@ -1,8 +1,8 @@
 /** Weight files on their way to an engine: as each backend takes them, and what the fingerprint will ask of them. */
 import type { FileStream, TensorSource } from "../backend/interface.ts"
-import { gathered } from "../io/bytes.ts"
-import type { CheckpointFile } from "../io/types.ts"
-import { Edges } from "./fingerprint.ts"
+import { gathered } from "./bytes.ts"
+import { Edges } from "./edges.ts"
+import type { CheckpointFile } from "./types.ts"
 
 type Taken = string | Uint8Array | FileStream
 
@@ -82,7 +82,7 @@ export async function handOver(
       const part = at.filter((start) => start <= tensor.offset && start < bytes).length - 1
       placed.push({ ...tensor, file: taken.length + part, offset: tensor.offset - (at[part] as number) })
     }
-    const { data, path } = file
+    const { data, path, lent } = file
     if (backend !== "wasm") taken.push(path ?? data ?? (await gathered(open())))
     else if (data !== undefined) taken.push(...at.slice(1).map((end, i) => data.subarray(at[i], end)))
     else {
@@ -91,7 +91,7 @@ export async function handOver(
       for (const [i, end] of at.slice(1).entries()) {
         const length = end - (at[i] as number)
         // The last one is read to the end of its source, which may have something to say about the whole.
-        taken.push({ bytes: length, open: () => source.take(end === bytes ? Number.POSITIVE_INFINITY : length) })
+        taken.push({ bytes: length, lent, open: () => source.take(end === bytes ? Number.POSITIVE_INFINITY : length) })
       }
     }
   }
