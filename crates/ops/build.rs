@@ -40,30 +40,41 @@ fn variable(name: &str) -> String {
     env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"))
 }
 
-/// Modules with their sources, in order: one an op, and the executor's own.
-fn kernels() -> Vec<(String, PathBuf)> {
-    let folders = fs::read_dir("src").expect("src can be listed").map(|entry| entry.expect("an entry").path());
-    let mut all: Vec<(String, PathBuf)> = folders
+/// What every kernel has before it.
+const COMMON: &str = "src/cuda/common.cuh";
+
+/// Modules with their sources, in order: one an op, and the executor's own. A module's sources are one text: `*.cuh` by name, then `kernel.cu`.
+fn kernels() -> Vec<(String, Vec<PathBuf>)> {
+    let files = |folder: &Path| fs::read_dir(folder).expect("src can be listed").map(|entry| entry.expect("an entry").path());
+    let sources = |folder: &Path| {
+        let mut parts: Vec<PathBuf> = files(folder).filter(|file| file.extension().is_some_and(|ending| ending == "cuh")).collect();
+        parts.retain(|part| part != Path::new(COMMON));
+        parts.sort();
+        parts.push(folder.join("kernel.cu"));
+        parts
+    };
+    let mut all: Vec<(String, Vec<PathBuf>)> = files("src".as_ref())
         .filter(|folder| folder.join("kernel.cu").exists())
-        .map(|folder| (folder.file_name().expect("a name").to_string_lossy().into_owned(), folder.join("kernel.cu")))
+        .map(|folder| (folder.file_name().expect("a name").to_string_lossy().into_owned(), sources(&folder)))
         .collect();
     all.sort();
     all
 }
 
 /// Writes `modules.rs`: what `cuda::MODULES` holds.
-fn modules(kernels: &[(String, PathBuf)]) {
+fn modules(kernels: &[(String, Vec<PathBuf>)]) {
     let nvcc = nvcc();
     if nvcc.is_none() {
         println!("cargo::warning=nvcc was not found: CUDA kernels are embedded as sources, which NVRTC compiles when they are loaded");
     }
     let mut text = String::from("/// One module an op, and `cuda`: what the executor needs itself.\npub static MODULES: &[Module] = &[\n");
-    let images = each(kernels, |(name, source)| match &nvcc {
-        Some(nvcc) => format!("Image::Fatbin(include_bytes!({:?}))", fatbin(nvcc, name, source)),
+    let images = each(kernels, |(name, sources)| match &nvcc {
+        Some(nvcc) => format!("Image::Fatbin(include_bytes!({:?}))", fatbin(nvcc, name, sources)),
         None => {
             let root = variable("CARGO_MANIFEST_DIR");
-            let path = |file: &Path| Path::new(&root).join(file);
-            format!("Image::Source(concat!(include_str!({:?}), include_str!({:?})))", path(Path::new("src/cuda/common.cuh")), path(source))
+            let parts = [Path::new(COMMON)].into_iter().chain(sources.iter().map(PathBuf::as_path));
+            let texts: Vec<String> = parts.map(|file| format!("include_str!({:?})", Path::new(&root).join(file))).collect();
+            format!("Image::Source(concat!({}))", texts.join(", "))
         }
     });
     for ((name, _), image) in kernels.iter().zip(images) {
@@ -91,7 +102,7 @@ fn nvcc() -> Option<PathBuf> {
 }
 
 /// Compiles one kernel for [`TARGETS`]. Profiles and features have folders of their own; what nvcc made is kept in one place for all of them.
-fn fatbin(nvcc: &Path, name: &str, source: &Path) -> PathBuf {
+fn fatbin(nvcc: &Path, name: &str, sources: &[PathBuf]) -> PathBuf {
     let toolchain = workspace().join(".cuda");
     let folder = if toolchain.exists() { toolchain.join("kept") } else { PathBuf::from(variable("OUT_DIR")) };
     fs::create_dir_all(&folder).expect("a folder for fatbins");
@@ -99,13 +110,17 @@ fn fatbin(nvcc: &Path, name: &str, source: &Path) -> PathBuf {
     command.args(["-x", "cu", "-std=c++17", "-O3", "--fatbin", "--compress-mode=size", "-Werror", "all-warnings"]);
     // A profiler wants -lineinfo, which would more than double what is shipped.
     command.args(env::var("STATESPACE_NVCC_FLAGS").unwrap_or_default().split_whitespace());
-    command.args(["--pre-include", "src/cuda/common.cuh"]).arg(source);
+    let (kernel, parts) = sources.split_last().expect("kernel.cu");
+    for part in [Path::new(COMMON)].into_iter().chain(parts.iter().map(PathBuf::as_path)) {
+        command.arg("--pre-include").arg(part);
+    }
+    command.arg(kernel);
     command.args(TARGETS.iter().flat_map(|target| ["-gencode", target]));
-    compiled(command, &folder, name, "fatbin", &["src/cuda/common.cuh".as_ref(), source]).unwrap_or_else(|refusal| panic!("{refusal}"))
+    compiled(command, &folder, name, "fatbin", &read_by(&[COMMON], sources)).unwrap_or_else(|refusal| panic!("{refusal}"))
 }
 
 /// Compiles the emulator and the kernels on it, for what depends on this crate to link; else says why not.
-fn emulated(kernels: &[(String, PathBuf)]) -> Result<(), String> {
+fn emulated(kernels: &[(String, Vec<PathBuf>)]) -> Result<(), String> {
     if variable("HOST") != variable("TARGET") || variable("CARGO_CFG_TARGET_OS") != "linux" {
         return Err("the emulator of CUDA runs on Linux, where it was compiled".into());
     }
@@ -115,25 +130,26 @@ fn emulated(kernels: &[(String, PathBuf)]) -> Result<(), String> {
         return Err(format!("the emulator of CUDA needs a C++ compiler, and {compiler} does not start"));
     }
     let folder = PathBuf::from(variable("OUT_DIR"));
-    let mut sources = vec![("emulator".to_owned(), PathBuf::from("src/cuda/emulator.cpp"))];
-    sources.extend_from_slice(kernels);
-    let objects = each(&sources, |(name, source)| {
+    let mut modules = vec![("emulator".to_owned(), vec![PathBuf::from("src/cuda/emulator.cpp")])];
+    modules.extend_from_slice(kernels);
+    let objects = each(&modules, |(name, sources)| {
         let mut command = Command::new(&compiler);
         command.args(["-std=c++17", "-O2", "-g1", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-Wno-unused-function"]);
         // Nothing of the C++ library is linked.
         command.args(["-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-fPIC"]);
-        let (emulator, common) = (Path::new("src/cuda/emulator.h"), Path::new("src/cuda/common.cuh"));
+        let emulator = "src/cuda/emulator.h";
         if name == "emulator" {
-            command.arg("-c").arg(source);
+            command.arg("-c").arg(&sources[0]);
         } else {
             command.args(["-fsanitize=alignment,bounds", "-fno-sanitize-recover=all", "-I."]);
-            command.arg("-include").arg(emulator).arg("-include").arg(common);
+            command.arg("-include").arg(emulator).arg("-include").arg(COMMON);
             // On a GPU each module is a program of its own. Here they are one, in which two structs of one name would be one struct.
             let whole = folder.join(format!("{name}.cpp"));
-            fs::write(&whole, format!("namespace {{\n#include {source:?}\n}}\n")).expect("OUT_DIR can be written");
+            let parts: String = sources.iter().map(|source| format!("#include {source:?}\n")).collect();
+            fs::write(&whole, format!("namespace {{\n{parts}}}\n")).expect("OUT_DIR can be written");
             command.arg("-c").arg(whole);
         }
-        compiled(command, &folder, name, "o", &[emulator, common, source])
+        compiled(command, &folder, name, "o", &read_by(&[emulator, COMMON], sources))
     });
     let objects: Vec<PathBuf> = objects.into_iter().map(|object| object.unwrap_or_else(|refusal| panic!("{refusal}"))).collect();
     let archive = folder.join("libstatespace_emulator.a");
@@ -147,6 +163,11 @@ fn emulated(kernels: &[(String, PathBuf)]) -> Result<(), String> {
     println!("cargo::rustc-link-lib=static:+whole-archive,-bundle=statespace_emulator");
     println!("cargo::rustc-link-lib=m");
     Ok(())
+}
+
+/// What a compilation depends on.
+fn read_by<'a>(shared: &'a [&'a str], sources: &'a [PathBuf]) -> Vec<&'a Path> {
+    shared.iter().map(Path::new).chain(sources.iter().map(PathBuf::as_path)).collect()
 }
 
 /// Runs a compiler unless it has been run with the same arguments on the same sources; the result has a name of its own for each.

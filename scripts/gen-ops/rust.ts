@@ -1,5 +1,5 @@
 /** The Rust declarations of the op table. */
-import { type Attr, type Expr, type Input, type Op, type Output, parse, pascal, rule } from "./table.ts"
+import { type Attr, type Expr, type Input, likeOf, type Op, type Output, parse, pascal, rule } from "./table.ts"
 
 function expr(e: Expr): string {
   if ("int" in e) return `Int(${e.int})`
@@ -57,12 +57,16 @@ impl Default for ${pascal(o.name)}Attrs {
     }
 }
 `
-const input = (i: Input): string => {
+const position = (o: Op, name: string): number => o.inputs.findIndex((i) => i.name === name)
+const input = (o: Op, i: Input): string => {
   const dtypes = i.dtypes.map(dtype).join(", ")
-  return `Input { name: "${i.name}", shape: ${shape(i.shape)}, dtypes: &[${dtypes}], optional: ${!!i.optional}, ld: ${!!i.ld} }`
+  const like = i.like === undefined ? "None" : `Some(${position(o, i.like)})`
+  return `Input { name: "${i.name}", shape: ${shape(i.shape)}, dtypes: &[${dtypes}], like: ${like}, optional: ${!!i.optional}, ld: ${!!i.ld} }`
 }
-const output = (t: Output): string => {
-  const type = t.dtype.startsWith("attr:") ? `Attr("${t.dtype.slice(5)}")` : `Is(${dtype(t.dtype)})`
+const output = (o: Op, t: Output): string => {
+  const like = likeOf(t.dtype)
+  const given = t.dtype.startsWith("attr:") ? `Attr("${t.dtype.slice(5)}")` : `Is(${dtype(t.dtype)})`
+  const type = like === undefined ? given : `Like(${position(o, like)})`
   return `Output { name: "${t.name}", shape: ${shape(t.shape)}, dtype: OutputType::${type} }`
 }
 const signature = (o: Op): string => {
@@ -72,14 +76,14 @@ static ${o.name.toUpperCase()}: Signature = Signature {
     inputs: &[${o.inputs
       .map(
         (i) => `
-        ${input(i)},`,
+        ${input(o, i)},`,
       )
       .join("")}
     ],
     outputs: &[${o.outputs
       .map(
         (t) => `
-        ${output(t)},`,
+        ${output(o, t)},`,
       )
       .join("")}
     ],

@@ -5,6 +5,8 @@ export interface Input {
   dtypes: string[]
   optional?: boolean
   ld?: boolean
+  /** The input whose dtype this one has, of those that it may have. */
+  like?: string
 }
 export interface Output {
   name: string
@@ -92,7 +94,12 @@ export function verify(op: Op): void {
     bound,
   )
   need([parse(op.flops), parse(op.bytes)], new Set([...bound, ...tensors]))
+  const likes = [...op.inputs.map((i) => i.like), ...op.outputs.map((t) => likeOf(t.dtype))]
+  for (const name of likes)
+    if (name !== undefined && !op.inputs.some((i) => i.name === name)) throw new Error(`spec/ops.json: ${op.name} has no input "${name}"`)
   for (const name of [...op.updates, ...op.inplace.flat()])
     if (!tensors.includes(name)) throw new Error(`spec/ops.json: ${op.name} has no "${name}"`)
 }
+/** The input whose dtype an output has. */
+export const likeOf = (dtype: string): string | undefined => (dtype.startsWith("like:") ? dtype.slice(5) : undefined)
 export const pascal = (name: string): string => name.replace(/(?:^|_)(\w)/g, (_, c: string) => c.toUpperCase())

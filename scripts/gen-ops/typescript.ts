@@ -15,7 +15,8 @@ const shapeFn = (s: string[]): string => `(d) => [${s.map((x) => ts(parse(x))).j
 const tsAttr = (a: Attr): string => (a.type === "enum" ? union(a.values ?? []) : a.type === "bool" ? "boolean" : "number")
 const input = (i: Input): string => {
   const dims = `shape: ${JSON.stringify(i.shape)}, dims: ${shapeFn(i.shape)}`
-  return `{ name: "${i.name}", ${dims}, dtypes: ${JSON.stringify(i.dtypes)}, optional: ${!!i.optional}, ld: ${!!i.ld} }`
+  const like = i.like === undefined ? "" : `like: "${i.like}", `
+  return `{ name: "${i.name}", ${dims}, dtypes: ${JSON.stringify(i.dtypes)}, ${like}optional: ${!!i.optional}, ld: ${!!i.ld} }`
 }
 const tsOp = (o: Op): string => `  ${o.name}: {
     name: "${o.name}",
@@ -78,14 +79,17 @@ export interface OutputsOf { ${ops.map((o) => `${o.name}: ${pascal(o.name)}Outpu
 
 /** Values of an op's symbols and u32 attributes; for \`bytes\` also the element sizes, in bytes, of its tensors by name. */
 export type Dims = Readonly<Record<string, number>>
-/** \`shape\` as in the table, one expression an axis; \`dims\` its value. \`ld\`: rows may lie further apart than the last axis is long. */
+/**
+ * \`shape\` as in the table, one expression an axis; \`dims\` its value. \`like\`: the input whose dtype this one has. \`ld\`: rows may lie further
+ * apart than the last axis is long.
+ */
 export interface InputSpec<N extends string = string> {
   readonly name: N; readonly shape: readonly string[]; readonly dims: (d: Dims) => number[]
-  readonly dtypes: readonly DType[]; readonly optional: boolean; readonly ld: boolean
+  readonly dtypes: readonly DType[]; readonly like?: string; readonly optional: boolean; readonly ld: boolean
 }
-/** \`dtype\` is \`attr:name\` where an attribute gives it. */
+/** \`dtype\` is \`attr:name\` where an attribute gives it, \`like:name\` where it is an input's. */
 export interface OutputSpec<N extends string = string> {
-  readonly name: N; readonly shape: readonly string[]; readonly dims: (d: Dims) => number[]; readonly dtype: DType | \`attr:\${string}\`
+  readonly name: N; readonly shape: readonly string[]; readonly dims: (d: Dims) => number[]; readonly dtype: DType | \`attr:\${string}\` | \`like:\${string}\`
 }
 export interface AttrSpec<N extends string = string> {
   readonly name: N; readonly type: "f32" | "u32" | "bool" | "enum"; readonly values?: readonly string[]; readonly default: number | boolean | string

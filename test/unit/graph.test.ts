@@ -48,6 +48,15 @@ describe("shapes and dtypes follow from the table", () => {
       }),
       [2, 3, 6],
     ],
+    [
+      "scan",
+      op.scan(input("bf16", 2, 3, 6), input("bf16", 2, 3, 6), {
+        ...{ A: weight("f32", 5, 6), B: input("bf16", 2, 3, 5), C: input("bf16", 2, 3, 5) },
+        ...{ state: state("f32", 2, 5, 6) },
+      }),
+      [2, 3, 6],
+      "bf16",
+    ],
     ["add", op.add(f32(2, 3, 4), f32(2, 3, 4)), [2, 3, 4]],
     ["cast", op.cast(f32(2, 3, 4), "bf16"), [2, 3, 4], "bf16"],
     ["transpose", op.transpose(f32(2, 3, 4)), [2, 4, 3]],
@@ -87,6 +96,14 @@ describe("a node that does not fit is refused", () => {
     ["a residual of another shape", () => op.linear(f32(1, 2, 4), weight("f32", 3, 4), { residual: f32(1, 2, 4) }), /residual must be/],
     ["lens of another batch", () => op.softplus(f32(2, 2, 4), { lens: input("i32", 3) }), /lens must be \[b = 2\]/],
     ["another dtype", () => op.embed(f32(2, 3), weight("bf16", 9, 4)), /embed: tokens must be i32; it is f32\[2, 3\]/],
+    [
+      "a dtype that is not the first input's",
+      () =>
+        op.scan(input("bf16", 1, 2, 4), f32(1, 2, 4), {
+          ...{ A: weight("f32", 3, 4), B: input("bf16", 1, 2, 3), C: input("bf16", 1, 2, 3), state: state("f32", 1, 3, 4) },
+        }),
+      /scan: dt must be bf16; it is f32\[1, 2, 4\]/,
+    ],
     ["a vector that was not widened", () => op.rmsnorm(f32(1, 1, 4), { weight: weight("bf16", 4) }), /weight must be f32; it is bf16\[4\]/],
     [
       "a state of another width",

@@ -18,9 +18,9 @@ function checkInputs(row: Row, inputs: readonly (Tensor | null)[], dims: Readonl
       const sizes = wanted.map((size, axis) => (Number.isFinite(size) ? `${spec.shape[axis]} = ${size}` : spec.shape[axis]))
       throw misuse(`${row.name}: ${spec.name} must be [${sizes.join(", ")}]; it is ${show(tensor)}`, at)
     }
-    if (!spec.dtypes.includes(tensor.dtype)) {
-      throw misuse(`${row.name}: ${spec.name} must be ${spec.dtypes.join(" or ")}; it is ${show(tensor)}`, at)
-    }
+    const like = inputs[row.inputs.findIndex(({ name }) => name === spec.like)]?.dtype
+    const dtypes = spec.dtypes.filter((dtype) => like === undefined || dtype === like)
+    if (!dtypes.includes(tensor.dtype)) throw misuse(`${row.name}: ${spec.name} must be ${dtypes.join(" or ")}; it is ${show(tensor)}`, at)
     if (!spec.ld && !isContiguous(tensor)) throw misuse(`${row.name}: ${spec.name} must have adjacent rows`, at)
     if (row.updates.includes(spec.name) && tensor.origin.kind !== "state") {
       throw misuse(`${row.name}: ${spec.name} is updated, so it must be a state buffer, not of kind ${tensor.origin.kind}`, at)
@@ -45,7 +45,11 @@ export function apply<K extends OpName>(name: K, inputs: Inputs<K>, attrs: Parti
     full,
   )
   checkInputs(row, operands, dims, graph.label)
-  const outputs = row.outputs.map((spec) => ({ name: spec.name, dtype: outputDtype(spec, full), shape: spec.dims(dims) }))
+  const outputs = row.outputs.map((spec) => ({
+    name: spec.name,
+    dtype: outputDtype(spec, full, (input) => given[input]?.dtype),
+    shape: spec.dims(dims),
+  }))
   return graph.node(name, operands, outputs, full)
 }
 

@@ -2,7 +2,7 @@
 import type { DType } from "../plan/types.ts"
 
 /** Hash of the op table; an engine refuses a plan made with another. */
-export const opset: string = "43664f3a67b8b77c"
+export const opset: string = "142ddc44a421f877"
 
 export type OpName = "embed" | "rmsnorm" | "linear" | "conv1d_silu" | "scan" | "add" | "cast" | "transpose" | "softplus" | "sum_rows" | "linear_cross_entropy" | "sample"
 
@@ -26,7 +26,7 @@ export interface Conv1dSiluAttrs {}
 export type Conv1dSiluInput = "x" | "weight" | "bias" | "state" | "lens"
 export type Conv1dSiluOutput = "y"
 
-/** Selective scan (arXiv 2312.00752, algorithm 2): s = dt + dt_bias, Δ = softplus(s) or s; h[n] = exp(Δ·A[n])·h[n] + Δ·B[n]·u; y = (Σ_n C[n]·h[n] + D·u)·silu(z). B and C are shared by the e/groups channels of a group. state is h before the first and, after the run, after the last valid step; channels are innermost. */
+/** Selective scan (arXiv 2312.00752, algorithm 2): s = dt + dt_bias, Δ = softplus(s) or s; h[n] = exp(Δ·A[n])·h[n] + Δ·B[n]·u; y = (Σ_n C[n]·h[n] + D·u)·silu(z). B and C are shared by the e/groups channels of a group. state is h before the first and, after the run, after the last valid step; channels are innermost. Activations are of one stored type, y too; all arithmetic is in f32. */
 export interface ScanAttrs { softplus: boolean; groups: number }
 export type ScanInput = "u" | "dt" | "A" | "B" | "C" | "D" | "z" | "dt_bias" | "state" | "lens"
 export type ScanOutput = "y"
@@ -73,14 +73,17 @@ export interface OutputsOf { embed: EmbedOutput; rmsnorm: RmsnormOutput; linear:
 
 /** Values of an op's symbols and u32 attributes; for `bytes` also the element sizes, in bytes, of its tensors by name. */
 export type Dims = Readonly<Record<string, number>>
-/** `shape` as in the table, one expression an axis; `dims` its value. `ld`: rows may lie further apart than the last axis is long. */
+/**
+ * `shape` as in the table, one expression an axis; `dims` its value. `like`: the input whose dtype this one has. `ld`: rows may lie further
+ * apart than the last axis is long.
+ */
 export interface InputSpec<N extends string = string> {
   readonly name: N; readonly shape: readonly string[]; readonly dims: (d: Dims) => number[]
-  readonly dtypes: readonly DType[]; readonly optional: boolean; readonly ld: boolean
+  readonly dtypes: readonly DType[]; readonly like?: string; readonly optional: boolean; readonly ld: boolean
 }
-/** `dtype` is `attr:name` where an attribute gives it. */
+/** `dtype` is `attr:name` where an attribute gives it, `like:name` where it is an input's. */
 export interface OutputSpec<N extends string = string> {
-  readonly name: N; readonly shape: readonly string[]; readonly dims: (d: Dims) => number[]; readonly dtype: DType | `attr:${string}`
+  readonly name: N; readonly shape: readonly string[]; readonly dims: (d: Dims) => number[]; readonly dtype: DType | `attr:${string}` | `like:${string}`
 }
 export interface AttrSpec<N extends string = string> {
   readonly name: N; readonly type: "f32" | "u32" | "bool" | "enum"; readonly values?: readonly string[]; readonly default: number | boolean | string
@@ -183,19 +186,19 @@ export const ops: { readonly [K in OpName]: Signature<K> } = {
   scan: {
     name: "scan",
     inputs: [
-      { name: "u", shape: ["b","l","e"], dims: (d) => [d.b!, d.l!, d.e!], dtypes: ["f32"], optional: false, ld: true },
-      { name: "dt", shape: ["b","l","e"], dims: (d) => [d.b!, d.l!, d.e!], dtypes: ["f32"], optional: false, ld: true },
+      { name: "u", shape: ["b","l","e"], dims: (d) => [d.b!, d.l!, d.e!], dtypes: ["f32","bf16","f16"], optional: false, ld: true },
+      { name: "dt", shape: ["b","l","e"], dims: (d) => [d.b!, d.l!, d.e!], dtypes: ["f32","bf16","f16"], like: "u", optional: false, ld: true },
       { name: "A", shape: ["n","e"], dims: (d) => [d.n!, d.e!], dtypes: ["f32"], optional: false, ld: false },
-      { name: "B", shape: ["b","l","groups*n"], dims: (d) => [d.b!, d.l!, d.groups! * d.n!], dtypes: ["f32"], optional: false, ld: true },
-      { name: "C", shape: ["b","l","groups*n"], dims: (d) => [d.b!, d.l!, d.groups! * d.n!], dtypes: ["f32"], optional: false, ld: true },
+      { name: "B", shape: ["b","l","groups*n"], dims: (d) => [d.b!, d.l!, d.groups! * d.n!], dtypes: ["f32","bf16","f16"], like: "u", optional: false, ld: true },
+      { name: "C", shape: ["b","l","groups*n"], dims: (d) => [d.b!, d.l!, d.groups! * d.n!], dtypes: ["f32","bf16","f16"], like: "u", optional: false, ld: true },
       { name: "D", shape: ["e"], dims: (d) => [d.e!], dtypes: ["f32"], optional: true, ld: false },
-      { name: "z", shape: ["b","l","e"], dims: (d) => [d.b!, d.l!, d.e!], dtypes: ["f32"], optional: true, ld: true },
+      { name: "z", shape: ["b","l","e"], dims: (d) => [d.b!, d.l!, d.e!], dtypes: ["f32","bf16","f16"], like: "u", optional: true, ld: true },
       { name: "dt_bias", shape: ["e"], dims: (d) => [d.e!], dtypes: ["f32"], optional: true, ld: false },
       { name: "state", shape: ["b","n","e"], dims: (d) => [d.b!, d.n!, d.e!], dtypes: ["f32"], optional: false, ld: false },
       { name: "lens", shape: ["b"], dims: (d) => [d.b!], dtypes: ["i32"], optional: true, ld: false },
     ],
     outputs: [
-      { name: "y", shape: ["b","l","e"], dims: (d) => [d.b!, d.l!, d.e!], dtype: "f32" },
+      { name: "y", shape: ["b","l","e"], dims: (d) => [d.b!, d.l!, d.e!], dtype: "like:u" },
     ],
     attrs: [
       { name: "softplus", type: "bool", default: true },
@@ -204,7 +207,7 @@ export const ops: { readonly [K in OpName]: Signature<K> } = {
     inplace: [["u","y"],["dt","y"]],
     updates: ["state"],
     requires: [{ text: "groups >= 1", holds: (d) => d.groups! >= 1 }, { text: "e % groups == 0", holds: (d) => d.e! % d.groups! === 0 }],
-    bytes: (d) => (4 * d.b! * d.l! * ((4 * d.e!) + (2 * d.groups! * d.n!))) + (8 * d.b! * d.n! * d.e!) + (4 * d.n! * d.e!),
+    bytes: (d) => (d.u! * d.b! * d.l! * ((4 * d.e!) + (2 * d.groups! * d.n!))) + (8 * d.b! * d.n! * d.e!) + (4 * d.n! * d.e!),
     flops: (d) => d.b! * d.l! * d.e! * ((7 * d.n!) + 12),
   },
   add: {

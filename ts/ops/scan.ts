@@ -4,12 +4,12 @@ import { value } from "./apply.ts"
 export interface ScanOperands {
   /** f32[n, e], negative. */
   A: Tensor
-  /** f32[b, l, groups · n], like C. */
+  /** [b, l, groups · n] of u's type, like C. */
   B: Tensor
   C: Tensor
   /** f32[e] */
   D?: Tensor
-  /** f32[b, l, e] */
+  /** [b, l, e] of u's type */
   z?: Tensor
   /** f32[e] */
   dtBias?: Tensor
@@ -21,7 +21,7 @@ export interface ScanOperands {
 }
 
 /**
- * Selective scan (arXiv 2312.00752, algorithm 2) of u and dt, f32[b, l, e]: with Δ = softplus(dt + dtBias), or the sum itself without `softplus`,
+ * Selective scan (arXiv 2312.00752, algorithm 2) of u and dt, [b, l, e] in f32, bf16 or f16, which y is in, too: with Δ = softplus(dt + dtBias), or the sum itself without `softplus`,
  * h[n] ← exp(Δ·A[n])·h[n] + Δ·B[n]·u and y = (Σₙ C[n]·h[n] + D·u)·silu(z).
  */
 export function scan(u: Tensor, dt: Tensor, operands: ScanOperands): Tensor {

@@ -36,7 +36,8 @@ export function bindDims(row: Row, inputs: Shapes, attrs: Attrs): Record<string,
 export const sameShape = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((size, axis) => size === b[axis])
 
-/** The dtype of an output, which an attribute may decide. */
-export function outputDtype({ dtype }: OutputSpec, attrs: Attrs): DType {
+/** The dtype of an output, which an attribute may decide, or an input's: `dtypeOf` knows those. */
+export function outputDtype({ dtype }: OutputSpec, attrs: Attrs, dtypeOf: (input: string) => DType | undefined): DType {
+  if (dtype.startsWith("like:")) return dtypeOf(dtype.slice(5)) as DType
   return (dtype.startsWith("attr:") ? attrs[dtype.slice(5)] : dtype) as DType
 }

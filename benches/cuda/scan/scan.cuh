@@ -18,6 +18,11 @@
 #define STATES 16
 #endif
 
+#ifndef BIAS_LOW
+#define BIAS_LOW -5
+#define BIAS_HIGH -2
+#endif
+
 using T = DTYPE;
 constexpr int N = STATES;
 constexpr float LOG2E = 1.44269504f, LN2 = 0.693147181f;
@@ -119,7 +124,7 @@ struct Case {
     s.B = random_array<T>(bc, 4, -1, 1);
     s.C = random_array<T>(bc, 5, -1, 1);
     s.D = random_array<float>(channels, 6, .5f, 1.5f);
-    s.dt_bias = random_array<float>(channels, 7, -5, -2);
+    s.dt_bias = random_array<float>(channels, 7, BIAS_LOW, BIAS_HIGH);
     s.A = random_array<float>(size_t(N) * channels, 8, -N, -.5f);
     s.y = allocate<T>(count);
     state_count = size_t(batch) * N * channels;

@@ -2,6 +2,10 @@
 #pragma once
 #include "scan.cuh"
 
+#ifndef PRECISE
+#define PRECISE 0
+#endif
+
 /// Elements of a 16-byte copy.
 constexpr int CHUNK = 16 / sizeof(T);
 
@@ -71,7 +75,7 @@ __device__ __forceinline__ void read_floats(const float* from, float (&out)[COUN
 /// log2(1 + w) / w on [0, 1], relative error 6e-5 (16-bit types) or 2e-7: the multiplier pipe has room, the special-function unit has not,
 /// and unlike lg2(1 + w) it keeps its relative precision for small steps.
 __device__ __forceinline__ float log2_1p_over(float w) {
-  if constexpr (sizeof(T) == 2) {
+  if constexpr (sizeof(T) == 2 && !PRECISE) {
     return fmaf(fmaf(fmaf(fmaf(.0586649397f, w, -.225103025f), w, .440599033f), w, -.716714663f), w, 1.44260389f);
   }
   const float q = fmaf(fmaf(fmaf(-.0120770203f, w, .0627484336f), w, -.154152006f), w, .255176349f);

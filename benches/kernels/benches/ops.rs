@@ -6,7 +6,7 @@ use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterio
 use statespace_ops::conv1d_silu::Conv1dSilu;
 use statespace_ops::linear::Linear;
 use statespace_ops::scan::{self, Scan};
-use statespace_ops::{Input, Mat, Rows, Stored};
+use statespace_ops::{Input, Mat, Rows, Stored, StoredInput, StoredOut};
 use statespace_plan::DType;
 use statespace_plan::ops::Compute;
 use statespace_simd::{Level, SharedOut};
@@ -59,26 +59,27 @@ fn selective_scan(c: &mut Criterion) {
         let (a, d) = (values(n * e, -16.0, -0.5), values(e, 0.0, 1.0));
         let (mut state, mut y) = (vec![0.0; n * e], vec![0.0; l * e]);
         let mut scratch = vec![0.0; scan::scratch(n)];
+        let rows = |data, ld| StoredInput::F32(Input::Apart(Mat { data, ld }));
         let op = Scan {
             rows: Rows::dense(1, l),
             e,
             n,
             groups: 1,
             softplus: true,
-            u: Input::Apart(Mat { data: &u, ld: e }),
-            dt: Input::Apart(Mat { data: &dt, ld: e }),
+            u: rows(&u, e),
+            dt: rows(&dt, e),
             a: &a,
-            b: Mat { data: &b, ld: n },
-            c: Mat { data: &c, ld: n },
+            b: rows(&b, n),
+            c: rows(&c, n),
             d: Some(&d),
-            z: Some(Mat { data: &z, ld: e }),
+            z: Some(rows(&z, e)),
             dt_bias: None,
         };
         let bytes = (4 * l * (4 * e + 2 * n) + 12 * n * e) as u64;
         group.throughput(Throughput::ElementsAndBytes { elements: (l * e * n) as u64, bytes });
         for level in Level::available() {
             group.bench_function(format!("{l}x{e}x{n}/{}", level.name()), |b| {
-                b.iter(|| op.run(level, 0, 1, SharedOut::new(&mut state), SharedOut::new(&mut y), &mut scratch));
+                b.iter(|| op.run(level, 0, 1, SharedOut::new(&mut state), StoredOut::F32(SharedOut::new(&mut y)), &mut scratch));
             });
         }
     }

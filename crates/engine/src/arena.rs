@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use bytemuck::Pod;
-use statespace_ops::{Input, Mat, Rows, Stored, StoredOut};
+use statespace_ops::{Input, Mat, Rows, Stored, StoredInput, StoredOut};
 use statespace_plan::{CheckedNode, DType};
 use statespace_simd::SharedOut;
 
@@ -211,23 +211,32 @@ impl<'a> Job<'a> {
     }
 
     /// Input `i` with its pitch.
-    pub(crate) fn mat(&self, i: usize) -> Mat<'a> {
+    pub(crate) fn mat<T: Pod>(&self, i: usize) -> Mat<'a, T> {
         Mat { data: self.slice(i), ld: self.pitch(i) }
     }
 
-    /// Input `i` with its pitch, if it is there.
-    pub(crate) fn optional_mat(&self, i: usize) -> Option<Mat<'a>> {
-        self.optional(i).map(|data| Mat { data, ld: self.pitch(i) })
-    }
-
     /// Input `i`, which may lie in the output.
-    pub(crate) fn input(&self, i: usize) -> Input<'a> {
+    pub(crate) fn input<T: Pod>(&self, i: usize) -> Input<'a, T> {
         if matches!(self.inputs[i], Operand::InPlace) { Input::InPlace } else { Input::Apart(self.mat(i)) }
     }
 
     /// Input `i`, which may lie in the output, if it is there.
     pub(crate) fn optional_input(&self, i: usize) -> Option<Input<'a>> {
         if matches!(self.inputs[i], Operand::Absent) { None } else { Some(self.input(i)) }
+    }
+
+    /// Input `i` in one of the stored types.
+    pub(crate) fn stored_input(&self, i: usize) -> StoredInput<'a> {
+        match self.slot(i).dtype {
+            DType::Bf16 => StoredInput::Bf16(self.input(i)),
+            DType::F16 => StoredInput::F16(self.input(i)),
+            _ => StoredInput::F32(self.input(i)),
+        }
+    }
+
+    /// The same, if it is there.
+    pub(crate) fn optional_stored_input(&self, i: usize) -> Option<StoredInput<'a>> {
+        if matches!(self.inputs[i], Operand::Absent) { None } else { Some(self.stored_input(i)) }
     }
 
     /// Input `i` in its stored width and any alignment.

@@ -110,16 +110,16 @@ pub(crate) fn run(job: &Job, level: Level, step: usize, part: usize, parts: usiz
                 n: s.n,
                 groups: attrs.groups as usize,
                 softplus: attrs.softplus,
-                u: job.input(0),
-                dt: job.input(1),
+                u: job.stored_input(0),
+                dt: job.stored_input(1),
                 a: job.slice(2),
-                b: job.mat(3),
-                c: job.mat(4),
+                b: job.stored_input(3),
+                c: job.stored_input(4),
                 d: job.optional(5),
-                z: job.optional_mat(6),
+                z: job.optional_stored_input(6),
                 dt_bias: job.optional(7),
             };
-            op.run(level, part, parts, job.update(8), job.out(0), scratch);
+            op.run(level, part, parts, job.update(8), job.stored_out(0), scratch);
         }
         Attrs::Add => {
             let op = Add { rows: job.rows(), d: s.d, a: job.input(0), c: job.input(1) };

@@ -173,8 +173,7 @@ fn agrees(case: &cases::Case, seed: u64, device: &str) -> Result<(), String> {
     for ((name, found), (_, wanted)) in found.iter().zip(&wanted) {
         let (found, wanted) = (values(dtype(name), found), values(dtype(name), wanted));
         let error = nmse(&found, &wanted);
-        let is_integer = !matches!(dtype(name), DType::F32 | DType::Bf16 | DType::F16);
-        if error > if is_integer { 0.0 } else { case.tol } || error.is_nan() {
+        if error > case.tol(dtype(name).name()) || error.is_nan() {
             let (i, _) = found
                 .iter()
                 .zip(&wanted)

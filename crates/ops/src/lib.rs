@@ -41,4 +41,4 @@ pub mod sum_rows;
 pub mod transpose;
 
 pub use rows::{Input, Mat, Rows, split};
-pub use stored::{Stored, StoredOut};
+pub use stored::{Stored, StoredInput, StoredOut};

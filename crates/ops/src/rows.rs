@@ -86,17 +86,17 @@ impl<'a, T> Mat<'a, T> {
 
 /// An input that may share the output's memory, where the table allows the pair `inplace`.
 #[derive(Clone, Copy, Debug)]
-pub enum Input<'a> {
+pub enum Input<'a, T = f32> {
     /// In memory of its own.
-    Apart(Mat<'a>),
+    Apart(Mat<'a, T>),
     /// In the output, dense: the kernel reads each element there before it writes it.
     InPlace,
 }
 
-impl<'a> Input<'a> {
+impl<'a, T> Input<'a, T> {
     /// Elements `columns` of row `r`: of the input's own memory, or of `out`, which is that segment of the output.
     #[inline(always)]
-    pub(crate) fn segment<'s>(&self, r: usize, columns: Range<usize>, out: &'s [f32]) -> &'s [f32]
+    pub(crate) fn segment<'s>(&self, r: usize, columns: Range<usize>, out: &'s [T]) -> &'s [T]
     where
         'a: 's,
     {

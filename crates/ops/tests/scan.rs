@@ -5,7 +5,7 @@ use serde_json::Value;
 use statespace_ops::cases::nmse;
 use statespace_ops::philox::{philox4x32, uniform};
 use statespace_ops::scan::{Reference, Scan, reference, scratch};
-use statespace_ops::{Input, Mat, Rows};
+use statespace_ops::{Input, Mat, Rows, StoredInput, StoredOut};
 use statespace_simd::{Level, SharedOut};
 
 /// Operands with every optional one, in f64; kernels get them rounded.
@@ -30,6 +30,10 @@ struct Problem {
 
 fn narrow(x: &[f64]) -> Vec<f32> {
     x.iter().map(|&v| v as f32).collect()
+}
+
+fn rows(data: &[f32], ld: usize) -> StoredInput<'_> {
+    StoredInput::F32(Input::Apart(Mat { data, ld }))
 }
 
 impl Problem {
@@ -92,17 +96,17 @@ impl Problem {
             n: self.n,
             groups: self.groups,
             softplus: true,
-            u: Input::Apart(Mat { data: &u, ld: self.e }),
-            dt: Input::Apart(Mat { data: &dt, ld: self.e }),
+            u: rows(&u, self.e),
+            dt: rows(&dt, self.e),
             a: &a,
-            b: Mat { data: &b, ld: self.groups * self.n },
-            c: Mat { data: &c, ld: self.groups * self.n },
+            b: rows(&b, self.groups * self.n),
+            c: rows(&c, self.groups * self.n),
             d: Some(&d),
-            z: Some(Mat { data: &z, ld: self.e }),
+            z: Some(rows(&z, self.e)),
             dt_bias: Some(&bias),
         };
         let (mut y, mut state) = (vec![f32::NAN; self.b * self.l * self.e], narrow(&self.state));
-        op.run(level, 0, 1, SharedOut::new(&mut state), SharedOut::new(&mut y), &mut vec![f32::NAN; scratch(self.n)]);
+        op.run(level, 0, 1, SharedOut::new(&mut state), StoredOut::F32(SharedOut::new(&mut y)), &mut vec![f32::NAN; scratch(self.n)]);
         (y, state)
     }
 

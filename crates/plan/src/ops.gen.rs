@@ -3,7 +3,7 @@ use crate::attrs::AttrReader;
 use crate::signature::{Cmp, DType, Expr::*, Input, Output, OutputType, Rule, Signature};
 
 /** Hash of the op table; a plan made with another is refused. */
-pub const OPSET: &str = "43664f3a67b8b77c";
+pub const OPSET: &str = "142ddc44a421f877";
 
 /** A row of the op table. */
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,7 +16,7 @@ pub enum Op {
     Linear,
     /** Causal depthwise convolution, then SiLU: y\[t\] = silu(bias + Σ_j weight\[j\]·x\[t-(w-1)+j\]); samples before the first come from state (the last w-1 inputs, oldest first), which is left as the last w-1 inputs at lens. */
     Conv1dSilu,
-    /** Selective scan (arXiv 2312.00752, algorithm 2): s = dt + dt_bias, Δ = softplus(s) or s; h\[n\] = exp(Δ·A\[n\])·h\[n\] + Δ·B\[n\]·u; y = (Σ_n C\[n\]·h\[n\] + D·u)·silu(z). B and C are shared by the e/groups channels of a group. state is h before the first and, after the run, after the last valid step; channels are innermost. */
+    /** Selective scan (arXiv 2312.00752, algorithm 2): s = dt + dt_bias, Δ = softplus(s) or s; h\[n\] = exp(Δ·A\[n\])·h\[n\] + Δ·B\[n\]·u; y = (Σ_n C\[n\]·h\[n\] + D·u)·silu(z). B and C are shared by the e/groups channels of a group. state is h before the first and, after the run, after the last valid step; channels are innermost. Activations are of one stored type, y too; all arithmetic is in f32. */
     Scan,
     /** y = a + c. */
     Add,
@@ -288,9 +288,9 @@ impl Attrs {
 
 static EMBED: Signature = Signature {
     inputs: &[
-        Input { name: "tokens", shape: &[Name("b"), Name("l")], dtypes: &[DType::I32], optional: false, ld: false },
-        Input { name: "weight", shape: &[Name("v"), Name("d")], dtypes: &[DType::F32, DType::Bf16, DType::F16], optional: false, ld: false },
-        Input { name: "lens", shape: &[Name("b")], dtypes: &[DType::I32], optional: true, ld: false },
+        Input { name: "tokens", shape: &[Name("b"), Name("l")], dtypes: &[DType::I32], like: None, optional: false, ld: false },
+        Input { name: "weight", shape: &[Name("v"), Name("d")], dtypes: &[DType::F32, DType::Bf16, DType::F16], like: None, optional: false, ld: false },
+        Input { name: "lens", shape: &[Name("b")], dtypes: &[DType::I32], like: None, optional: true, ld: false },
     ],
     outputs: &[
         Output { name: "y", shape: &[Name("b"), Name("l"), Name("d")], dtype: OutputType::Is(DType::F32) },
@@ -304,9 +304,9 @@ static EMBED: Signature = Signature {
 
 static RMSNORM: Signature = Signature {
     inputs: &[
-        Input { name: "x", shape: &[Name("b"), Name("l"), Name("d")], dtypes: &[DType::F32], optional: false, ld: true },
-        Input { name: "weight", shape: &[Name("d")], dtypes: &[DType::F32], optional: true, ld: false },
-        Input { name: "lens", shape: &[Name("b")], dtypes: &[DType::I32], optional: true, ld: false },
+        Input { name: "x", shape: &[Name("b"), Name("l"), Name("d")], dtypes: &[DType::F32], like: None, optional: false, ld: true },
+        Input { name: "weight", shape: &[Name("d")], dtypes: &[DType::F32], like: None, optional: true, ld: false },
+        Input { name: "lens", shape: &[Name("b")], dtypes: &[DType::I32], like: None, optional: true, ld: false },
     ],
     outputs: &[
         Output { name: "y", shape: &[Name("b"), Name("l"), Name("d")], dtype: OutputType::Is(DType::F32) },
@@ -320,11 +320,11 @@ static RMSNORM: Signature = Signature {
 
 static LINEAR: Signature = Signature {
     inputs: &[
-        Input { name: "x", shape: &[Name("b"), Name("l"), Name("k")], dtypes: &[DType::F32], optional: false, ld: true },
-        Input { name: "weight", shape: &[Name("m"), Name("k")], dtypes: &[DType::F32, DType::Bf16, DType::F16], optional: false, ld: false },
-        Input { name: "bias", shape: &[Name("m")], dtypes: &[DType::F32], optional: true, ld: false },
-        Input { name: "residual", shape: &[Name("b"), Name("l"), Name("m")], dtypes: &[DType::F32], optional: true, ld: false },
-        Input { name: "lens", shape: &[Name("b")], dtypes: &[DType::I32], optional: true, ld: false },
+        Input { name: "x", shape: &[Name("b"), Name("l"), Name("k")], dtypes: &[DType::F32], like: None, optional: false, ld: true },
+        Input { name: "weight", shape: &[Name("m"), Name("k")], dtypes: &[DType::F32, DType::Bf16, DType::F16], like: None, optional: false, ld: false },
+        Input { name: "bias", shape: &[Name("m")], dtypes: &[DType::F32], like: None, optional: true, ld: false },
+        Input { name: "residual", shape: &[Name("b"), Name("l"), Name("m")], dtypes: &[DType::F32], like: None, optional: true, ld: false },
+        Input { name: "lens", shape: &[Name("b")], dtypes: &[DType::I32], like: None, optional: true, ld: false },
     ],
     outputs: &[
         Output { name: "y", shape: &[Name("b"), Name("l"), Name("m")], dtype: OutputType::Is(DType::F32) },
@@ -338,11 +338,11 @@ static LINEAR: Signature = Signature {
 
 static CONV1D_SILU: Signature = Signature {
     inputs: &[
-        Input { name: "x", shape: &[Name("b"), Name("l"), Name("e")], dtypes: &[DType::F32], optional: false, ld: true },
-        Input { name: "weight", shape: &[Name("w"), Name("e")], dtypes: &[DType::F32], optional: false, ld: false },
-        Input { name: "bias", shape: &[Name("e")], dtypes: &[DType::F32], optional: true, ld: false },
-        Input { name: "state", shape: &[Name("b"), Sub(&Name("w"), &Int(1)), Name("e")], dtypes: &[DType::F32], optional: false, ld: false },
-        Input { name: "lens", shape: &[Name("b")], dtypes: &[DType::I32], optional: true, ld: false },
+        Input { name: "x", shape: &[Name("b"), Name("l"), Name("e")], dtypes: &[DType::F32], like: None, optional: false, ld: true },
+        Input { name: "weight", shape: &[Name("w"), Name("e")], dtypes: &[DType::F32], like: None, optional: false, ld: false },
+        Input { name: "bias", shape: &[Name("e")], dtypes: &[DType::F32], like: None, optional: true, ld: false },
+        Input { name: "state", shape: &[Name("b"), Sub(&Name("w"), &Int(1)), Name("e")], dtypes: &[DType::F32], like: None, optional: false, ld: false },
+        Input { name: "lens", shape: &[Name("b")], dtypes: &[DType::I32], like: None, optional: true, ld: false },
     ],
     outputs: &[
         Output { name: "y", shape: &[Name("b"), Name("l"), Name("e")], dtype: OutputType::Is(DType::F32) },
@@ -356,32 +356,32 @@ static CONV1D_SILU: Signature = Signature {
 
 static SCAN: Signature = Signature {
     inputs: &[
-        Input { name: "u", shape: &[Name("b"), Name("l"), Name("e")], dtypes: &[DType::F32], optional: false, ld: true },
-        Input { name: "dt", shape: &[Name("b"), Name("l"), Name("e")], dtypes: &[DType::F32], optional: false, ld: true },
-        Input { name: "A", shape: &[Name("n"), Name("e")], dtypes: &[DType::F32], optional: false, ld: false },
-        Input { name: "B", shape: &[Name("b"), Name("l"), Mul(&Name("groups"), &Name("n"))], dtypes: &[DType::F32], optional: false, ld: true },
-        Input { name: "C", shape: &[Name("b"), Name("l"), Mul(&Name("groups"), &Name("n"))], dtypes: &[DType::F32], optional: false, ld: true },
-        Input { name: "D", shape: &[Name("e")], dtypes: &[DType::F32], optional: true, ld: false },
-        Input { name: "z", shape: &[Name("b"), Name("l"), Name("e")], dtypes: &[DType::F32], optional: true, ld: true },
-        Input { name: "dt_bias", shape: &[Name("e")], dtypes: &[DType::F32], optional: true, ld: false },
-        Input { name: "state", shape: &[Name("b"), Name("n"), Name("e")], dtypes: &[DType::F32], optional: false, ld: false },
-        Input { name: "lens", shape: &[Name("b")], dtypes: &[DType::I32], optional: true, ld: false },
+        Input { name: "u", shape: &[Name("b"), Name("l"), Name("e")], dtypes: &[DType::F32, DType::Bf16, DType::F16], like: None, optional: false, ld: true },
+        Input { name: "dt", shape: &[Name("b"), Name("l"), Name("e")], dtypes: &[DType::F32, DType::Bf16, DType::F16], like: Some(0), optional: false, ld: true },
+        Input { name: "A", shape: &[Name("n"), Name("e")], dtypes: &[DType::F32], like: None, optional: false, ld: false },
+        Input { name: "B", shape: &[Name("b"), Name("l"), Mul(&Name("groups"), &Name("n"))], dtypes: &[DType::F32, DType::Bf16, DType::F16], like: Some(0), optional: false, ld: true },
+        Input { name: "C", shape: &[Name("b"), Name("l"), Mul(&Name("groups"), &Name("n"))], dtypes: &[DType::F32, DType::Bf16, DType::F16], like: Some(0), optional: false, ld: true },
+        Input { name: "D", shape: &[Name("e")], dtypes: &[DType::F32], like: None, optional: true, ld: false },
+        Input { name: "z", shape: &[Name("b"), Name("l"), Name("e")], dtypes: &[DType::F32, DType::Bf16, DType::F16], like: Some(0), optional: true, ld: true },
+        Input { name: "dt_bias", shape: &[Name("e")], dtypes: &[DType::F32], like: None, optional: true, ld: false },
+        Input { name: "state", shape: &[Name("b"), Name("n"), Name("e")], dtypes: &[DType::F32], like: None, optional: false, ld: false },
+        Input { name: "lens", shape: &[Name("b")], dtypes: &[DType::I32], like: None, optional: true, ld: false },
     ],
     outputs: &[
-        Output { name: "y", shape: &[Name("b"), Name("l"), Name("e")], dtype: OutputType::Is(DType::F32) },
+        Output { name: "y", shape: &[Name("b"), Name("l"), Name("e")], dtype: OutputType::Like(0) },
     ],
     inplace: &[(0, 0), (1, 0)],
     updates: &[8],
     requires: &[Rule { text: "groups >= 1", left: Name("groups"), cmp: Cmp::Ge, right: Int(1) }, Rule { text: "e % groups == 0", left: Rem(&Name("e"), &Name("groups")), cmp: Cmp::Eq, right: Int(0) }],
-    bytes: Add(&Add(&Mul(&Mul(&Mul(&Int(4), &Name("b")), &Name("l")), &Add(&Mul(&Int(4), &Name("e")), &Mul(&Mul(&Int(2), &Name("groups")), &Name("n")))), &Mul(&Mul(&Mul(&Int(8), &Name("b")), &Name("n")), &Name("e"))), &Mul(&Mul(&Int(4), &Name("n")), &Name("e"))),
+    bytes: Add(&Add(&Mul(&Mul(&Mul(&Name("u"), &Name("b")), &Name("l")), &Add(&Mul(&Int(4), &Name("e")), &Mul(&Mul(&Int(2), &Name("groups")), &Name("n")))), &Mul(&Mul(&Mul(&Int(8), &Name("b")), &Name("n")), &Name("e"))), &Mul(&Mul(&Int(4), &Name("n")), &Name("e"))),
     flops: Mul(&Mul(&Mul(&Name("b"), &Name("l")), &Name("e")), &Add(&Mul(&Int(7), &Name("n")), &Int(12))),
 };
 
 static ADD: Signature = Signature {
     inputs: &[
-        Input { name: "a", shape: &[Name("b"), Name("l"), Name("d")], dtypes: &[DType::F32], optional: false, ld: false },
-        Input { name: "c", shape: &[Name("b"), Name("l"), Name("d")], dtypes: &[DType::F32], optional: false, ld: false },
-        Input { name: "lens", shape: &[Name("b")], dtypes: &[DType::I32], optional: true, ld: false },
+        Input { name: "a", shape: &[Name("b"), Name("l"), Name("d")], dtypes: &[DType::F32], like: None, optional: false, ld: false },
+        Input { name: "c", shape: &[Name("b"), Name("l"), Name("d")], dtypes: &[DType::F32], like: None, optional: false, ld: false },
+        Input { name: "lens", shape: &[Name("b")], dtypes: &[DType::I32], like: None, optional: true, ld: false },
     ],
     outputs: &[
         Output { name: "y", shape: &[Name("b"), Name("l"), Name("d")], dtype: OutputType::Is(DType::F32) },
@@ -395,8 +395,8 @@ static ADD: Signature = Signature {
 
 static CAST: Signature = Signature {
     inputs: &[
-        Input { name: "x", shape: &[Name("b"), Name("l"), Name("d")], dtypes: &[DType::F32, DType::Bf16, DType::F16], optional: false, ld: true },
-        Input { name: "lens", shape: &[Name("b")], dtypes: &[DType::I32], optional: true, ld: false },
+        Input { name: "x", shape: &[Name("b"), Name("l"), Name("d")], dtypes: &[DType::F32, DType::Bf16, DType::F16], like: None, optional: false, ld: true },
+        Input { name: "lens", shape: &[Name("b")], dtypes: &[DType::I32], like: None, optional: true, ld: false },
     ],
     outputs: &[
         Output { name: "y", shape: &[Name("b"), Name("l"), Name("d")], dtype: OutputType::Attr("to") },
@@ -410,7 +410,7 @@ static CAST: Signature = Signature {
 
 static TRANSPOSE: Signature = Signature {
     inputs: &[
-        Input { name: "x", shape: &[Name("b"), Name("l"), Name("d")], dtypes: &[DType::F32], optional: false, ld: false },
+        Input { name: "x", shape: &[Name("b"), Name("l"), Name("d")], dtypes: &[DType::F32], like: None, optional: false, ld: false },
     ],
     outputs: &[
         Output { name: "y", shape: &[Name("b"), Name("d"), Name("l")], dtype: OutputType::Is(DType::F32) },
@@ -424,8 +424,8 @@ static TRANSPOSE: Signature = Signature {
 
 static SOFTPLUS: Signature = Signature {
     inputs: &[
-        Input { name: "x", shape: &[Name("b"), Name("l"), Name("d")], dtypes: &[DType::F32], optional: false, ld: true },
-        Input { name: "lens", shape: &[Name("b")], dtypes: &[DType::I32], optional: true, ld: false },
+        Input { name: "x", shape: &[Name("b"), Name("l"), Name("d")], dtypes: &[DType::F32], like: None, optional: false, ld: true },
+        Input { name: "lens", shape: &[Name("b")], dtypes: &[DType::I32], like: None, optional: true, ld: false },
     ],
     outputs: &[
         Output { name: "y", shape: &[Name("b"), Name("l"), Name("d")], dtype: OutputType::Is(DType::F32) },
@@ -439,9 +439,9 @@ static SOFTPLUS: Signature = Signature {
 
 static SUM_ROWS: Signature = Signature {
     inputs: &[
-        Input { name: "x", shape: &[Name("b"), Name("l"), Name("d")], dtypes: &[DType::F32], optional: false, ld: false },
-        Input { name: "acc", shape: &[Name("b"), Name("d")], dtypes: &[DType::F32], optional: false, ld: false },
-        Input { name: "lens", shape: &[Name("b")], dtypes: &[DType::I32], optional: true, ld: false },
+        Input { name: "x", shape: &[Name("b"), Name("l"), Name("d")], dtypes: &[DType::F32], like: None, optional: false, ld: false },
+        Input { name: "acc", shape: &[Name("b"), Name("d")], dtypes: &[DType::F32], like: None, optional: false, ld: false },
+        Input { name: "lens", shape: &[Name("b")], dtypes: &[DType::I32], like: None, optional: true, ld: false },
     ],
     outputs: &[
     ],
@@ -454,10 +454,10 @@ static SUM_ROWS: Signature = Signature {
 
 static LINEAR_CROSS_ENTROPY: Signature = Signature {
     inputs: &[
-        Input { name: "x", shape: &[Name("b"), Name("l"), Name("k")], dtypes: &[DType::F32], optional: false, ld: false },
-        Input { name: "weight", shape: &[Name("m"), Name("k")], dtypes: &[DType::F32, DType::Bf16, DType::F16], optional: false, ld: false },
-        Input { name: "targets", shape: &[Name("b"), Name("l")], dtypes: &[DType::I32], optional: false, ld: false },
-        Input { name: "lens", shape: &[Name("b")], dtypes: &[DType::I32], optional: true, ld: false },
+        Input { name: "x", shape: &[Name("b"), Name("l"), Name("k")], dtypes: &[DType::F32], like: None, optional: false, ld: false },
+        Input { name: "weight", shape: &[Name("m"), Name("k")], dtypes: &[DType::F32, DType::Bf16, DType::F16], like: None, optional: false, ld: false },
+        Input { name: "targets", shape: &[Name("b"), Name("l")], dtypes: &[DType::I32], like: None, optional: false, ld: false },
+        Input { name: "lens", shape: &[Name("b")], dtypes: &[DType::I32], like: None, optional: true, ld: false },
     ],
     outputs: &[
         Output { name: "nll", shape: &[Name("b"), Name("l")], dtype: OutputType::Is(DType::F32) },
@@ -471,13 +471,13 @@ static LINEAR_CROSS_ENTROPY: Signature = Signature {
 
 static SAMPLE: Signature = Signature {
     inputs: &[
-        Input { name: "logits", shape: &[Name("b"), Int(1), Name("v")], dtypes: &[DType::F32], optional: false, ld: false },
-        Input { name: "tokens", shape: &[Name("b"), Int(1)], dtypes: &[DType::I32], optional: false, ld: false },
-        Input { name: "lens", shape: &[Name("b")], dtypes: &[DType::I32], optional: false, ld: false },
-        Input { name: "rng", shape: &[Name("b"), Int(4)], dtypes: &[DType::U32], optional: false, ld: false },
-        Input { name: "sampler", shape: &[Name("b"), Int(8)], dtypes: &[DType::F32], optional: false, ld: false },
-        Input { name: "eos", shape: &[Name("k")], dtypes: &[DType::I32], optional: false, ld: false },
-        Input { name: "seen", shape: &[Name("b"), CeilDiv(&Name("v"), &Int(8))], dtypes: &[DType::U8], optional: false, ld: false },
+        Input { name: "logits", shape: &[Name("b"), Int(1), Name("v")], dtypes: &[DType::F32], like: None, optional: false, ld: false },
+        Input { name: "tokens", shape: &[Name("b"), Int(1)], dtypes: &[DType::I32], like: None, optional: false, ld: false },
+        Input { name: "lens", shape: &[Name("b")], dtypes: &[DType::I32], like: None, optional: false, ld: false },
+        Input { name: "rng", shape: &[Name("b"), Int(4)], dtypes: &[DType::U32], like: None, optional: false, ld: false },
+        Input { name: "sampler", shape: &[Name("b"), Int(8)], dtypes: &[DType::F32], like: None, optional: false, ld: false },
+        Input { name: "eos", shape: &[Name("k")], dtypes: &[DType::I32], like: None, optional: false, ld: false },
+        Input { name: "seen", shape: &[Name("b"), CeilDiv(&Name("v"), &Int(8))], dtypes: &[DType::U8], like: None, optional: false, ld: false },
     ],
     outputs: &[
         Output { name: "token", shape: &[Name("b"), Name("steps")], dtype: OutputType::Is(DType::I32) },

@@ -122,6 +122,8 @@ pub struct Input {
     pub shape: &'static [Expr],
     /// Any of these.
     pub dtypes: &'static [DType],
+    /// That of this input, where it is one of `dtypes`.
+    pub like: Option<usize>,
     /// May be absent.
     pub optional: bool,
     /// Rows may lie further apart than the last axis is long.
@@ -135,7 +137,7 @@ pub struct Output {
     pub name: &'static str,
     /// An expression an axis.
     pub shape: &'static [Expr],
-    /// Fixed, or named by an attribute.
+    /// Fixed, named by an attribute, or an input's.
     pub dtype: OutputType,
 }
 
@@ -146,6 +148,8 @@ pub enum OutputType {
     Is(DType),
     /// What this attribute says.
     Attr(&'static str),
+    /// That of this input.
+    Like(usize),
 }
 
 /// A comparison of a [`Rule`].

@@ -38,6 +38,7 @@ pub(crate) fn typed(plan: &Plan, extents: &[Extent], node: &Node, issues: &mut F
     }
     let attrs = attrs?;
 
+    let dtype_of = |i: usize| node.inputs[i].and_then(|id| plan.buffers.get(id as usize)).map(|buffer| buffer.dtype);
     // (part of the path, name, buffer, expressions) of every operand present.
     let mut operands: Vec<(String, &'static str, &Buffer, &'static [Expr])> = Vec::new();
     let mut wanted: Vec<Vec<DType>> = Vec::new();
@@ -54,7 +55,8 @@ pub(crate) fn typed(plan: &Plan, extents: &[Extent], node: &Node, issues: &mut F
                     refuse("not_contiguous", part.clone(), format!("{} must have adjacent rows; {} has not", input.name, b.name));
                 }
                 operands.push((part, input.name, b, input.shape));
-                wanted.push(input.dtypes.to_vec());
+                let like = input.like.and_then(dtype_of).filter(|dtype| input.dtypes.contains(dtype));
+                wanted.push(like.map_or_else(|| input.dtypes.to_vec(), |dtype| vec![dtype]));
             }
         }
     }
@@ -71,6 +73,7 @@ pub(crate) fn typed(plan: &Plan, extents: &[Extent], node: &Node, issues: &mut F
         wanted.push(match output.dtype {
             OutputType::Is(d) => vec![d],
             OutputType::Attr(name) => attrs.dtype(name).into_iter().collect(),
+            OutputType::Like(i) => dtype_of(i).into_iter().collect(),
         });
     }
 

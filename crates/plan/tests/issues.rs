@@ -364,6 +364,34 @@ fn in_place_is_for_the_pairs_of_the_table_alone() {
 }
 
 #[test]
+fn a_dtype_may_follow_an_input() {
+    let plan = |u: &str, c: &str, y: &str| {
+        let of = |id: u32, name: &str, dtype: &str, columns: u32, offset: u32| {
+            let size = if dtype == "f32" { 4 } else { 2 };
+            let (shape, bytes) = (json!([1, 2, columns]), 2 * columns * size);
+            json!({ "id": id, "name": name, "dtype": dtype, "shape": shape, "space": "io", "offset": offset, "bytes": bytes })
+        };
+        let (a, state) = (weight(2, "A", "f32", json!([3, 4])), placed(5, "state", json!([1, 3, 4]), "state", 0, 48));
+        let given = [of(0, "u", u, 4, 0), of(1, "dt", u, 4, 256), of(3, "B", u, 3, 512), of(4, "C", c, 3, 768)];
+        let [u, dt, b, c] = given;
+        json!({
+            "format": 1, "opset": OPSET, "name": "scan", "spaces": { "temp": 0, "state": 256, "io": 1280 },
+            "weights": [{ "buffer": 2, "key": "A", "as": "f32", "dtype": "f32", "shape": [3, 4] }],
+            "buffers": [u, dt, a, b, c, state, of(6, "y", y, 4, 1024)],
+            "nodes": [node(0, "scan", json!([0, 1, 2, 3, 4, null, null, null, 5, null]), json!([6]), json!({ "softplus": true, "groups": 1 }))],
+            "inputs": { "u": 0, "dt": 1, "B": 3, "C": 4 }, "outputs": { "y": 6 }, "state": { "state": 5 },
+        })
+    };
+    let found =
+        |plan: Value| check(&plan.to_string()).err().map(|issues| (issues[0].code, issues[0].path.clone(), issues[0].message.clone()));
+    assert_eq!(found(plan("f32", "f32", "f32")), None);
+    assert_eq!(found(plan("bf16", "bf16", "bf16")), None);
+    let said = |part: &str, message: &str| Some(("dtype", format!("nodes[0]{part}"), format!("{message} (scan at test 0)")));
+    assert_eq!(found(plan("bf16", "f32", "bf16")), said(".in[4]", "C must be bf16; C is f32"));
+    assert_eq!(found(plan("bf16", "bf16", "f32")), said(".out[0]", "y must be bf16; y is f32"));
+}
+
+#[test]
 fn an_overlap_names_node_buffers_and_bytes() {
     let found = check(&spoiled("/buffers/9/offset", &json!(256)).to_string()).unwrap_err();
     let overlap: &Issue = found.iter().find(|i| i.code == "overlap").unwrap();

@@ -80,6 +80,23 @@ impl Tensor {
         self.shape.last().copied().unwrap_or(1)
     }
 
+    /// The same values without gaps between rows.
+    pub fn dense(&self) -> Self {
+        fn rows<T: Copy>(from: &[T], ld: usize, width: usize) -> Vec<T> {
+            from.chunks(ld).flat_map(|row| &row[..width]).copied().collect()
+        }
+        let (ld, width) = (self.ld, self.width());
+        let data = match &self.data {
+            Data::F32(x) => Data::F32(rows(x, ld, width)),
+            Data::Bf16(x) => Data::Bf16(rows(x, ld, width)),
+            Data::F16(x) => Data::F16(rows(x, ld, width)),
+            Data::I32(x) => Data::I32(rows(x, ld, width)),
+            Data::U32(x) => Data::U32(rows(x, ld, width)),
+            Data::U8(x) => Data::U8(rows(x, ld, width)),
+        };
+        Self { ld: width, data, ..self.clone() }
+    }
+
     /// Elements as f64, laid out as they are.
     pub fn widened(&self) -> Vec<f64> {
         self.data.widened()

@@ -55,12 +55,7 @@ impl Kernel for Part<'_, Cast<'_>, StoredOut<'_>> {
             for start in (0..d).step_by(I::LANES) {
                 let end = (start + I::LANES).min(d);
                 let value = x.load(isa, r * ld + start..r * ld + end);
-                let to = r * d + start..r * d + end;
-                match &mut self.y {
-                    StoredOut::F32(y) => isa.store_partial(y.slice_mut(to), value),
-                    StoredOut::Bf16(y) => isa.store_bf16(y.slice_mut(to), value),
-                    StoredOut::F16(y) => isa.store_f16(y.slice_mut(to), value),
-                }
+                self.y.store(isa, r * d + start..r * d + end, value);
             }
         }
     }

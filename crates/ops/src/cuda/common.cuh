@@ -36,6 +36,31 @@ __device__ __forceinline__ float ex2(float x) {
   return y;
 }
 
+/// tanh(x) to within 2^-11.
+__device__ __forceinline__ float tanh_approx(float x) {
+  float y;
+  asm("tanh.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+/// A barrier of so many of the block's threads, whole warps, by its number (1 … 15; __syncthreads is 0). One that arrives does not wait.
+__device__ __forceinline__ void barrier_sync(int number, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(number), "r"(threads) : "memory"); }
+__device__ __forceinline__ void barrier_arrive(int number, int threads) { asm volatile("bar.arrive %0, %1;" ::"r"(number), "r"(threads) : "memory"); }
+
+/// Moves registers between the groups of four warps of a block, where the GPU can; every warp of a group calls it.
+template <int COUNT>
+__device__ __forceinline__ void registers_more() {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(COUNT));
+#endif
+}
+template <int COUNT>
+__device__ __forceinline__ void registers_fewer() {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(COUNT));
+#endif
+}
+
 /// Copies `bytes` (0 … 16) from global to shared memory and fills the rest of the 16 with zeros. Both addresses are multiples of 16. What was
 /// copied is there after copies_wait, and for other threads after a barrier behind that.
 __device__ __forceinline__ void copy16(void* to, const void* from, int bytes = 16) {
@@ -60,6 +85,18 @@ __device__ __forceinline__ u16 narrow_bf16(float x) {
   if ((bits & 0x7FFFFFFF) > 0x7F800000) return u16(bits >> 16 | 0x40);
   return u16((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
 }
+
+/// Two floats in a word, the first in its lower half, to nearest, ties to even.
+__device__ __forceinline__ u32 narrow2_bf16(float x, float y) {
+#ifdef EMULATED
+  return u32(narrow_bf16(x)) | u32(narrow_bf16(y)) << 16;
+#else
+  u32 pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(y), "f"(x));
+  return pair;
+#endif
+}
+__device__ __forceinline__ u32 narrow2_f16(float x, float y) { return u32(narrow_f16(x)) | u32(narrow_f16(y)) << 16; }
 
 /// W floats that are loaded and stored as one.
 template <int W>

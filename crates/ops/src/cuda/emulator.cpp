@@ -63,6 +63,13 @@ char message[512];
 unsigned barrier_generation, barrier_arrived;
 int barrier_sum, barrier_result;
 
+struct Barrier {
+  unsigned generation;
+  int arrived, threads;
+};
+/// 0 is __syncthreads, which the lines above are for.
+Barrier barriers[16];
+
 alignas(128) unsigned char memory[SHARED_BYTES + RED];
 size_t memory_used = sizeof(memory);
 size_t dynamic_size;
@@ -131,6 +138,7 @@ void run_block(bool descending) {
   reserve(dynamic_size, 128);
   variable_count = 0;
   barrier_generation = barrier_arrived = barrier_sum = 0;
+  memset(barriers, 0, sizeof(barriers));
   for (unsigned i = 0; i < WARPS; ++i) warps[i].count = 0;
   for (unsigned i = 0; i < threads; ++i) {
     fibers[i].done = false, fibers[i].watched = nullptr, fibers[i].count = fibers[i].group = 0;
@@ -222,6 +230,22 @@ int barrier(int value) {
     ++barrier_generation;
   }
   return barrier_result;
+}
+
+void named_barrier(int number, int threads, bool waits) {
+  if (number < 1 || number > 15 || threads % 32 || threads < 32 || unsigned(threads) > thread_count()) {
+    fail("barrier %d of %d threads", number, threads);
+  }
+  Barrier& at = barriers[number];
+  if (at.arrived == 0) at.threads = threads;
+  if (at.threads != threads) fail("barrier %d of %d threads, while others wait for %d", number, threads, at.threads);
+  const unsigned generation = at.generation;
+  if (++at.arrived == threads) {
+    at.arrived = 0;
+    ++at.generation;
+  } else if (waits) {
+    wait_while(&at.generation, generation, "a barrier of some threads");
+  }
 }
 
 const Slot* exchange(unsigned mask, const void* value, size_t size, const char* what) {

@@ -58,6 +58,9 @@ constexpr unsigned first(unsigned threads, unsigned = 0) { return threads; }
 void* shared(const void* place, size_t size, size_t align);
 void* dynamic_shared();
 
+/// The same of `threads` threads at the barrier of this number; who only arrives does not wait.
+void named_barrier(int number, int threads, bool waits);
+
 /// Of this thread in its warp.
 int lane();
 /// Returns when every thread of the block has called it: the sum of what they gave.
@@ -200,6 +203,13 @@ inline float ex2(float x) {
   const float y = exp2f(x);
   return y < 0x1p-126f ? 0.0f : y;
 }
+inline float tanh_approx(float x) { return tanhf(x); }
+inline void barrier_sync(int number, int threads) { emulator::named_barrier(number, threads, true); }
+inline void barrier_arrive(int number, int threads) { emulator::named_barrier(number, threads, false); }
+template <int COUNT>
+void registers_more() {}
+template <int COUNT>
+void registers_fewer() {}
 inline void copy16(void* to, const void* from, int bytes = 16) { emulator::copy16(to, from, bytes); }
 inline void copies_commit() { emulator::copies_commit(); }
 template <int PENDING>

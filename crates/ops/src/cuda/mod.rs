@@ -85,12 +85,12 @@ pub fn narrow(attrs: &Attrs, call: &Call) -> [u32; 2] {
 pub fn scratch_bytes(attrs: &Attrs, call: &Call) -> u64 {
     match attrs {
         Attrs::Linear(attrs) => crate::linear::cuda::scratch_bytes(call, attrs),
-        Attrs::Scan(attrs) => crate::scan::cuda::scratch_bytes(call, attrs),
         Attrs::LinearCrossEntropy(attrs) => crate::linear_cross_entropy::cuda::scratch_bytes(call, attrs),
         Attrs::Sample(attrs) => crate::sample::cuda::scratch_bytes(call, attrs),
         Attrs::Embed
         | Attrs::Rmsnorm(_)
         | Attrs::Conv1dSilu
+        | Attrs::Scan(_)
         | Attrs::Add
         | Attrs::Cast(_)
         | Attrs::Transpose

@@ -127,7 +127,7 @@ fn cases_of_the_table() {
             bias: input(2).map(|bias| bias.f32().to_vec()),
             residual: input(3).map(|residual| residual.f32().to_vec()),
         };
-        fixture.check(&case.label, case.tol);
+        fixture.check(&case.label, case.tol("f32"));
     }
 }
 

@@ -115,7 +115,7 @@ fn cases_of_the_table() {
             weight: input(1).bytes(),
             targets: input(2).i32().to_vec(),
         };
-        fixture.check(&case.label, case.tol);
+        fixture.check(&case.label, case.tol("f32"));
     }
 }
 

@@ -1,13 +1,10 @@
 //! Launches of `kernel.cu`.
 
 use bytemuck::{Pod, Zeroable};
+use statespace_plan::DType;
 use statespace_plan::ops::ScanAttrs;
 
-use crate::cuda::{Call, Launch, Params, Step, stored};
-
-/// As in `kernel.cu`.
-const CHANNELS: usize = 32;
-const STEPS: usize = 16;
+use crate::cuda::{Call, Launch, Operand, Params, Step, size, stored};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -23,8 +20,6 @@ struct ScanParams {
     state: u64,
     lens: u64,
     y: u64,
-    carries: u64,
-    deltas: u64,
     ld_u: i64,
     ld_dt: i64,
     ld_b: i64,
@@ -37,88 +32,103 @@ struct ScanParams {
     per_group: i64,
     tiles: i64,
     groups: i64,
-    chunk: i64,
-    chunks: i64,
     softplus: u32,
     y_type: u32,
+    vectors: u32,
+    unused: u32,
 }
 
-/// The kernels that walk: the most states they hold, the threads that share a channel, and the names of carry and walk.
-const WALKS: [(usize, usize, &str, &str); 5] = [
-    (8, 2, "scan_carry_f32_n8", "scan_walk_f32_n8"),
-    (16, 4, "scan_carry_f32_n16", "scan_walk_f32_n16"),
-    (32, 8, "scan_carry_f32_n32", "scan_walk_f32_n32"),
-    (64, 8, "scan_carry_f32_n64", "scan_walk_f32_n64"),
-    (128, 16, "scan_carry_f32_n128", "scan_walk_f32_n128"),
+/// A kernel that walks, as `kernel.cu` shapes it.
+#[derive(Clone, Copy)]
+struct Walk {
+    /// By dtype of the activations: f32, bf16, f16.
+    names: [&'static str; 3],
+    /// The most states.
+    n: usize,
+    lanes: usize,
+    channels: usize,
+    steps: usize,
+    /// Loaded tiles of f32, and of 16 bits.
+    stages: [usize; 2],
+}
+
+macro_rules! names {
+    ($kernel:literal) => {
+        [concat!("scan_", $kernel, "_f32"), concat!("scan_", $kernel, "_bf16"), concat!("scan_", $kernel, "_f16")]
+    };
+}
+
+/// Where batch · channels fill the GPU, and where they do not.
+const WIDE: Walk = Walk { names: names!("wide"), n: 16, lanes: 2, channels: 64, steps: 32, stages: [2, 3] };
+const LONG: Walk = Walk { names: names!("long"), n: 16, lanes: 8, channels: 16, steps: 64, stages: [3, 3] };
+const OTHERS: [Walk; 4] = [
+    Walk { names: names!("n8"), n: 8, lanes: 4, channels: 32, steps: 32, stages: [3, 3] },
+    Walk { names: names!("n32"), n: 32, lanes: 8, channels: 16, steps: 32, stages: [3, 3] },
+    Walk { names: names!("n64"), n: 64, lanes: 8, channels: 16, steps: 32, stages: [2, 2] },
+    Walk { names: names!("n128"), n: 128, lanes: 16, channels: 16, steps: 32, stages: [2, 2] },
 ];
 
-/// Chunks are at least this long: a shorter one is not worth its launches.
-const LEAST_CHUNK: usize = 64;
+/// The kernels that keep states in memory, and the channels of their blocks.
+const STEP: ([&str; 3], usize) = (names!("step"), 32);
 
-/// How a sequence is gone through.
-struct Way {
-    /// Blocks for one chunk of all channels and batch rows.
-    blocks: usize,
-    /// Index into [`WALKS`], none for the kernel with states in memory.
-    walk: Option<usize>,
-    /// Steps of a chunk.
-    chunk: usize,
-    chunks: usize,
-}
+/// Threads of a walk's block that load, prepare and finish.
+const HELPING: usize = 128;
 
-impl Way {
-    fn new(call: &Call, groups: usize) -> Way {
-        let sizes = call.sizes;
-        let blocks = sizes.b * groups * (sizes.e / groups).div_ceil(CHANNELS);
-        let whole = Way { blocks, walk: None, chunk: sizes.l, chunks: 1 };
-        let Some(walk) = WALKS.iter().position(|walk| sizes.n <= walk.0).filter(|_| sizes.l > 1) else { return whole };
-        // Sixteen warps keep a multiprocessor busy. Two passes cost about twice as much as one, so that less than three chunks gain nothing.
-        let wanted = call.device.multiprocessors as usize * 16 / WALKS[walk].1 / blocks.max(1);
-        let chunks = wanted.min(sizes.l / LEAST_CHUNK);
-        if chunks < 3 {
-            return Way { walk: Some(walk), ..whole };
-        }
-        let chunk = sizes.l.div_ceil(chunks).next_multiple_of(STEPS);
-        Way { blocks, walk: Some(walk), chunk, chunks: sizes.l.div_ceil(chunk) }
+impl Walk {
+    /// Bytes of a block's `Shared`.
+    fn shared(&self, dtype: DType) -> u32 {
+        let Walk { n, channels, steps, .. } = *self;
+        let loaded = (3 * channels + 2 * n) * steps * size(dtype) + 5 * steps / 4 * 16;
+        let prepared = 2 * (channels + n) * (steps + 4) * size_of::<f32>();
+        (self.stages[usize::from(dtype != DType::F32)] * loaded + 2 * prepared) as u32
+    }
+
+    fn blocks(&self, call: &Call, groups: usize) -> usize {
+        blocks(call, groups, self.channels)
+    }
+
+    /// The one for this node, if there is one that the GPU has room for.
+    fn choose(call: &Call, groups: usize, dtype: DType) -> Option<Walk> {
+        // Two blocks of the wide one keep a multiprocessor busy. Below one and a half, the time that a step takes counts more.
+        let is_full = 2 * WIDE.blocks(call, groups) >= 3 * call.device.multiprocessors as usize;
+        let ways = [OTHERS[0], if is_full { WIDE } else { LONG }, LONG, OTHERS[1], OTHERS[2], OTHERS[3]];
+        let fits = |way: &Walk| call.sizes.n <= way.n && way.shared(dtype) <= call.device.shared_per_block_optin;
+        ways.into_iter().find(fits).filter(|_| call.sizes.l > 1)
     }
 }
 
-/// Floats of the states before chunks, and of the chunks' sums.
-fn carried(call: &Call, way: &Way) -> (usize, usize) {
-    let rows = if way.chunks > 1 { call.sizes.b * way.chunks * call.sizes.e } else { 0 };
-    (rows * call.sizes.n, rows)
+/// Blocks of so many channels, each batch row.
+fn blocks(call: &Call, groups: usize, channels: usize) -> usize {
+    call.sizes.b * groups * (call.sizes.e / groups).div_ceil(channels)
 }
 
-/// Bytes of scratch.
-pub fn scratch_bytes(call: &Call, attrs: &ScanAttrs) -> u64 {
-    let (states, sums) = carried(call, &Way::new(call, attrs.groups as usize));
-    ((states + sums) * size_of::<f32>()).next_multiple_of(256) as u64
-}
-
-/// One launch, or three where the sequence is cut into chunks. `y` may be of any stored type, whatever the inputs are; it may be `u` or `dt`
-/// where it is of their type.
+/// One launch. The activations u, dt, B, C and z are of one stored type, y of any; y may be u or dt where it is of theirs.
 pub fn launches(call: &Call, attrs: &ScanAttrs) -> Vec<Step> {
     let ([u, dt, a, b, c, d, z, dt_bias, state, lens], [y]) = (call.inputs, call.outputs) else { panic!("operands of scan") };
     let (sizes, groups) = (call.sizes, attrs.groups as usize);
     if call.rows() * sizes.e == 0 {
         return Vec::new();
     }
-    let way = Way::new(call, groups);
     let per_group = sizes.e / groups;
+    let walk = Walk::choose(call, groups, u.dtype);
+    let channels = walk.map_or(STEP.1, |walk| walk.channels);
+    let chunk = 16 / size(u.dtype);
+    // Copies are of 16 bytes, results of four channels at most.
+    let starts = groups == 1 || (per_group.is_multiple_of(chunk) && sizes.n.is_multiple_of(chunk));
+    let vectors = starts && [u, dt, b, c, z].into_iter().all(|operand| operand.is_aligned(chunk)) && y.is_aligned(4);
+    let address = |operand: &Operand| operand.address;
     let params = Params::new(ScanParams {
-        u: u.address,
-        dt: dt.address,
-        a: a.address,
-        b_matrix: b.address,
-        c_matrix: c.address,
-        d: d.address,
-        z: z.address,
-        dt_bias: dt_bias.address,
-        state: state.address,
-        lens: lens.address,
-        y: y.address,
-        carries: call.scratch,
-        deltas: call.scratch + (carried(call, &way).0 * size_of::<f32>()) as u64,
+        u: address(u),
+        dt: address(dt),
+        a: address(a),
+        b_matrix: address(b),
+        c_matrix: address(c),
+        d: address(d),
+        z: address(z),
+        dt_bias: address(dt_bias),
+        state: address(state),
+        lens: address(lens),
+        y: address(y),
         ld_u: u.ld as i64,
         ld_dt: dt.ld as i64,
         ld_b: b.ld as i64,
@@ -129,27 +139,25 @@ pub fn launches(call: &Call, attrs: &ScanAttrs) -> Vec<Step> {
         e: sizes.e as i64,
         n: sizes.n as i64,
         per_group: per_group as i64,
-        tiles: per_group.div_ceil(CHANNELS) as i64,
+        tiles: per_group.div_ceil(channels) as i64,
         groups: groups as i64,
-        chunk: way.chunk as i64,
-        chunks: way.chunks as i64,
         softplus: attrs.softplus.into(),
         y_type: stored(y.dtype),
+        vectors: vectors.into(),
+        unused: 0,
     });
-    let launch = |kernel, blocks: usize, block| {
-        Step::Launch(Launch { module: "scan", kernel, grid: [blocks as u32, 1, 1], block, shared: 0, params: params.clone() })
+    let blocks = blocks(call, groups, channels);
+    let launch = |names: [&'static str; 3], block, shared| {
+        let (kernel, grid) = (names[stored(u.dtype) as usize], [blocks as u32, 1, 1]);
+        vec![Step::Launch(Launch { module: "scan", kernel, grid, block, shared, params })]
     };
-    let Some((_, lanes, carry, walk)) = way.walk.map(|walk| WALKS[walk]) else {
-        // Where there are blocks enough, a thread's own states are what hides latency.
-        let few = way.blocks < 4 * call.device.multiprocessors as usize;
-        let shares = (sizes.n / if few { 2 } else { 4 }).clamp(1, 16);
-        return vec![launch("scan_step_f32", way.blocks, [CHANNELS as u32, shares as u32, 1])];
-    };
-    let block = [(CHANNELS * lanes) as u32, 1, 1];
-    let walk = launch(walk, way.blocks * way.chunks, block);
-    if way.chunks == 1 {
-        return vec![walk];
+    match walk {
+        Some(walk) => launch(walk.names, [(HELPING + walk.channels * walk.lanes) as u32, 1, 1], walk.shared(u.dtype)),
+        None => {
+            // Where there are blocks enough, a thread's own states are what hides latency.
+            let few = blocks < 4 * call.device.multiprocessors as usize;
+            let shares = (sizes.n / if few { 2 } else { 4 }).clamp(1, 16);
+            launch(STEP.0, [STEP.1 as u32, shares as u32, 1], 0)
+        }
     }
-    let states = sizes.b * sizes.n * sizes.e;
-    vec![launch(carry, way.blocks * way.chunks, block), launch("scan_combine", states.div_ceil(256), [256, 1, 1]), walk]
 }

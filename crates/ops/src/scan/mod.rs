@@ -21,7 +21,8 @@ pub use reference::{Reference, reference};
 
 use statespace_simd::{Level, SharedOut};
 
-use crate::rows::{Input, Mat, Rows};
+use crate::rows::Rows;
+use crate::stored::{StoredInput, StoredOut};
 
 /// Operands that are only read.
 #[derive(Clone, Copy, Debug)]
@@ -36,20 +37,20 @@ pub struct Scan<'a> {
     pub groups: usize,
     /// Δ = softplus(s), else Δ = s.
     pub softplus: bool,
-    /// (b, l, e).
-    pub u: Input<'a>,
+    /// (b, l, e). All activations and y are of one type.
+    pub u: StoredInput<'a>,
     /// (b, l, e), before bias and softplus.
-    pub dt: Input<'a>,
+    pub dt: StoredInput<'a>,
     /// A, (n, e).
     pub a: &'a [f32],
     /// B, (b, l, groups·n).
-    pub b: Mat<'a>,
+    pub b: StoredInput<'a>,
     /// C, (b, l, groups·n).
-    pub c: Mat<'a>,
+    pub c: StoredInput<'a>,
     /// D, (e).
     pub d: Option<&'a [f32]>,
     /// The gate, (b, l, e).
-    pub z: Option<Mat<'a>>,
+    pub z: Option<StoredInput<'a>>,
     /// (e).
     pub dt_bias: Option<&'a [f32]>,
 }
@@ -62,7 +63,7 @@ pub fn scratch(n: usize) -> usize {
 impl Scan<'_> {
     /// Runs this part of the channels: writes its part of `y` (b, l, e) and updates its part of `state` (b, n, e). `scratch` holds at least
     /// [`scratch`]`(n)` floats.
-    pub fn run(&self, level: Level, part: usize, parts: usize, state: SharedOut, y: SharedOut, scratch: &mut [f32]) {
+    pub fn run(&self, level: Level, part: usize, parts: usize, state: SharedOut, y: StoredOut, scratch: &mut [f32]) {
         level.run(tile::Part { op: self, part, parts, state, y, scratch });
     }
 }

@@ -9,7 +9,9 @@ use statespace_simd::{Isa, SharedOut, math as vector};
 
 use super::Scan;
 use super::exp2::exp2_any;
-use super::tile::{VECTORS, softplus_with};
+use super::tile::{VECTORS, shared_rows, softplus_with};
+use crate::rows::Mat;
+use crate::stored::StoredOut;
 
 /// Neighboring channels of a group, as many tiles of them as scratch has room for.
 pub(super) struct Step<'a, 's> {
@@ -18,13 +20,15 @@ pub(super) struct Step<'a, 's> {
     pub group: usize,
     pub channels: Range<usize>,
     pub state: &'a mut SharedOut<'s>,
-    pub y: &'a mut SharedOut<'s>,
+    pub y: &'a mut StoredOut<'s>,
     /// s, then Δ·log₂e, then z, of each channel, up to whole vectors.
     pub delta: &'a mut [f32],
     /// u, then Δ·u.
     pub x: &'a mut [f32],
     /// D·u, then D·u + Σ C·h.
     pub sum: &'a mut [f32],
+    /// For B and C, where they are to be widened.
+    pub bc: &'a mut [f32],
 }
 
 impl Step<'_, '_> {
@@ -32,8 +36,9 @@ impl Step<'_, '_> {
     pub fn run<I: Isa>(mut self, isa: I) {
         self.prepare(isa);
         let width = VECTORS * I::LANES;
+        let bc = shared_rows(isa, self.op, self.batch, self.group, 0..1, std::mem::take(&mut self.bc));
         for start in (0..self.channels.len()).step_by(width) {
-            self.recur(isa, start);
+            self.recur(isa, start, bc);
         }
         self.finish(isa);
     }
@@ -43,13 +48,13 @@ impl Step<'_, '_> {
         let Scan { e, softplus, u, dt, d, dt_bias, .. } = *self.op;
         let columns = self.channels.clone();
         let count = columns.len();
-        let out = self.y.slice_mut(self.batch * e + columns.start..self.batch * e + columns.end);
+        let out = self.y.segment(self.batch * e + columns.start..self.batch * e + columns.end);
         let (u, dt) = (u.segment(self.batch, columns.clone(), out), dt.segment(self.batch, columns.clone(), out));
         let of = |from: Option<&[f32]>, at: usize| from.map_or(isa.zero(), |from| isa.load_partial(&from[columns.start + at..columns.end]));
         for at in (0..count).step_by(I::LANES) {
-            let s = isa.add(isa.load_partial(&dt[at..]), of(dt_bias, at));
+            let s = isa.add(dt.load(isa, at), of(dt_bias, at));
             isa.store(&mut self.delta[at..], s);
-            isa.store(&mut self.x[at..], isa.load_partial(&u[at..]));
+            isa.store(&mut self.x[at..], u.load(isa, at));
             isa.store(&mut self.sum[at..], vector::exp(isa, isa.neg(isa.abs(s))));
         }
         for at in (0..count).step_by(I::LANES) {
@@ -63,10 +68,8 @@ impl Step<'_, '_> {
 
     /// The recurrence of the tile at `start`.
     #[inline(always)]
-    fn recur<I: Isa>(&mut self, isa: I, start: usize) {
-        let Scan { e, n, a, b, c, .. } = *self.op;
-        let b = &b.data[self.batch * b.ld + self.group * n..][..n];
-        let c = &c.data[self.batch * c.ld + self.group * n..][..n];
+    fn recur<I: Isa>(&mut self, isa: I, start: usize, [b, c]: [Mat; 2]) {
+        let Scan { e, n, a, .. } = *self.op;
         let (mut delta, mut x, mut sum) = ([isa.zero(); VECTORS], [isa.zero(); VECTORS], [isa.zero(); VECTORS]);
         for k in 0..VECTORS {
             let at = start + k * I::LANES;
@@ -75,7 +78,7 @@ impl Step<'_, '_> {
             sum[k] = isa.load(&self.sum[at..]);
         }
         let columns = self.channels.start + start..(self.channels.start + start + VECTORS * I::LANES).min(self.channels.end);
-        for (i, (b, c)) in b.iter().zip(c).enumerate() {
+        for (i, (b, c)) in b.row(0, n).iter().zip(c.row(0, n)).enumerate() {
             let (b, c) = (isa.splat(*b), isa.splat(*c));
             let row = (self.batch * n + i) * e;
             let a = &a[i * e..][columns.clone()];
@@ -97,14 +100,13 @@ impl Step<'_, '_> {
     fn finish<I: Isa>(&mut self, isa: I) {
         let Scan { e, z, .. } = *self.op;
         let columns = self.channels.clone();
-        let out = self.y.slice_mut(self.batch * e + columns.start..self.batch * e + columns.end);
-        let z = z.map(|z| &z.data[self.batch * z.ld..][columns]);
-        for (i, (out, sum)) in out.chunks_mut(I::LANES).zip(self.sum.chunks_exact(I::LANES)).enumerate() {
-            let mut value = isa.load(sum);
+        let (first, z) = (self.batch * e + columns.start, z.map(|z| z.row(self.batch, columns.clone())));
+        for at in (0..columns.len()).step_by(I::LANES) {
+            let mut value = isa.load(&self.sum[at..]);
             if let Some(z) = z {
-                value = isa.mul(value, vector::silu(isa, isa.load_partial(&z[i * I::LANES..])));
+                value = isa.mul(value, vector::silu(isa, z.load(isa, at)));
             }
-            isa.store_partial(out, value);
+            self.y.store(isa, first + at..first + (at + I::LANES).min(columns.len()), value);
         }
     }
 }

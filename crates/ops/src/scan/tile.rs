@@ -18,7 +18,8 @@ use statespace_simd::{Isa, Kernel, MAX_LANES, SharedOut, math as vector};
 use super::Scan;
 use super::exp2::{LIMIT, exp2, exp2_any};
 use super::step::Step;
-use crate::rows::split;
+use crate::rows::{Input, Mat, split};
+use crate::stored::{StoredInput, StoredOut};
 
 /// Vectors of a tile; B and C are broadcast once for all of them.
 pub(super) const VECTORS: usize = 2;
@@ -26,7 +27,7 @@ pub(super) const VECTORS: usize = 2;
 pub(super) const STEPS: usize = 32;
 
 pub(super) fn scratch(n: usize) -> usize {
-    (2 * n + 3 * STEPS) * VECTORS * MAX_LANES
+    (2 * n + 3 * STEPS) * VECTORS * MAX_LANES + 2 * STEPS * n
 }
 
 pub(super) struct Part<'a> {
@@ -34,7 +35,7 @@ pub(super) struct Part<'a> {
     pub part: usize,
     pub parts: usize,
     pub state: SharedOut<'a>,
-    pub y: SharedOut<'a>,
+    pub y: StoredOut<'a>,
     pub scratch: &'a mut [f32],
 }
 
@@ -100,8 +101,9 @@ impl Part<'_> {
         let (x, scratch) = scratch.split_at_mut(STEPS * width);
         let (sum, scratch) = scratch.split_at_mut(STEPS * width);
         let (a, scratch) = scratch.split_at_mut(n * width);
-        let h = &mut scratch[..n * width];
-        Tile { op: self.op, batch, group, channels, a, h, delta, x, sum }.run(isa, times, &mut self.state, &mut self.y);
+        let (h, scratch) = scratch.split_at_mut(n * width);
+        let bc = &mut scratch[..2 * STEPS * n];
+        Tile { op: self.op, batch, group, channels, a, h, delta, x, sum, bc }.run(isa, times, &mut self.state, &mut self.y);
     }
 
     /// The only step of tiles of one batch row, as many at a time as scratch has room for.
@@ -113,8 +115,9 @@ impl Part<'_> {
             let (batch, group, channels) = cut.place(tile, more);
             let (delta, scratch) = self.scratch.split_at_mut(STEPS * cut.width);
             let (x, scratch) = scratch.split_at_mut(STEPS * cut.width);
-            let (sum, state, y) = (&mut scratch[..STEPS * cut.width], &mut self.state, &mut self.y);
-            Step { op: self.op, batch, group, channels, state, y, delta, x, sum }.run(isa);
+            let (sum, scratch) = scratch.split_at_mut(STEPS * cut.width);
+            let (bc, state, y) = (&mut scratch[..2 * self.op.n], &mut self.state, &mut self.y);
+            Step { op: self.op, batch, group, channels, state, y, delta, x, sum, bc }.run(isa);
         }
     }
 }
@@ -135,11 +138,13 @@ struct Tile<'a> {
     x: &'a mut [f32],
     /// A row per step: D·u, then D·u + Σ C·h, then y.
     sum: &'a mut [f32],
+    /// For B and C of every step, where they are to be widened.
+    bc: &'a mut [f32],
 }
 
 impl Tile<'_> {
     #[inline(always)]
-    fn run<I: Isa>(mut self, isa: I, times: Range<usize>, state: &mut SharedOut, y: &mut SharedOut) {
+    fn run<I: Isa>(mut self, isa: I, times: Range<usize>, state: &mut SharedOut, y: &mut StoredOut) {
         let width = VECTORS * I::LANES;
         let Scan { e, n, .. } = *self.op;
         let mut steepest = [isa.zero(); VECTORS];
@@ -174,7 +179,7 @@ impl Tile<'_> {
     ///
     /// In short loops, so that the CPU has many of their long chains in flight.
     #[inline(always)]
-    fn prepare<I: Isa>(&mut self, isa: I, times: Range<usize>, steepest: &[I::F32; VECTORS], y: &mut SharedOut) -> bool {
+    fn prepare<I: Isa>(&mut self, isa: I, times: Range<usize>, steepest: &[I::F32; VECTORS], y: &mut StoredOut) -> bool {
         let width = VECTORS * I::LANES;
         let Scan { softplus, d, .. } = *self.op;
         let used = times.len() * width;
@@ -208,20 +213,20 @@ impl Tile<'_> {
 
     /// Brings dt + dt_bias to `delta` and u to `x`.
     #[inline(always)]
-    fn gather<I: Isa>(&mut self, isa: I, times: Range<usize>, y: &mut SharedOut) {
+    fn gather<I: Isa>(&mut self, isa: I, times: Range<usize>, y: &mut StoredOut) {
         let width = VECTORS * I::LANES;
         let Scan { rows, e, u, dt, dt_bias, .. } = *self.op;
         let (columns, count) = (self.channels.clone(), self.channels.len());
         let bias = self.channels_of(isa, dt_bias);
         for (step, t) in times.enumerate() {
             let row = self.batch * rows.l + t;
-            let out = y.slice_mut(row * e + columns.start..row * e + columns.end);
+            let out = y.segment(row * e + columns.start..row * e + columns.end);
             let (u, dt) = (u.segment(row, columns.clone(), out), dt.segment(row, columns.clone(), out));
             let (delta, x) = (&mut self.delta[step * width..][..width], &mut self.x[step * width..][..width]);
             for k in 0..VECTORS {
                 let (from, to) = ((k * I::LANES).min(count), k * I::LANES);
-                isa.store(&mut x[to..], isa.load_partial(&u[from..]));
-                isa.store(&mut delta[to..], isa.add(isa.load_partial(&dt[from..]), bias[k]));
+                isa.store(&mut x[to..], u.load(isa, from));
+                isa.store(&mut delta[to..], isa.add(dt.load(isa, from), bias[k]));
             }
         }
     }
@@ -243,11 +248,10 @@ impl Tile<'_> {
     #[inline(always)]
     fn recur<I: Isa, const GENTLE: bool>(&mut self, isa: I, times: Range<usize>) {
         let width = VECTORS * I::LANES;
-        let Scan { rows, n, b, c, .. } = *self.op;
-        for (step, t) in times.enumerate() {
-            let row = self.batch * rows.l + t;
-            let b = &b.data[row * b.ld + self.group * n..][..n];
-            let c = &c.data[row * c.ld + self.group * n..][..n];
+        let n = self.op.n;
+        let [b, c] = shared_rows(isa, self.op, self.batch, self.group, times.clone(), self.bc);
+        for step in 0..times.len() {
+            let (b, c) = (b.row(step, n), c.row(step, n));
             let at = step * width;
             let (mut delta, mut x, mut sum) = ([isa.zero(); VECTORS], [isa.zero(); VECTORS], [isa.zero(); VECTORS]);
             for k in 0..VECTORS {
@@ -275,16 +279,16 @@ impl Tile<'_> {
 
     /// Pass 3.
     #[inline(always)]
-    fn finish<I: Isa>(&mut self, isa: I, times: Range<usize>, y: &mut SharedOut) {
+    fn finish<I: Isa>(&mut self, isa: I, times: Range<usize>, y: &mut StoredOut) {
         let width = VECTORS * I::LANES;
         let Scan { rows, e, z, .. } = *self.op;
         let (columns, count) = (self.channels.clone(), self.channels.len());
         let (first, used) = (self.batch * rows.l + times.start, times.len() * width);
         if let Some(z) = z {
             for (step, gate) in self.delta[..used].chunks_exact_mut(width).enumerate() {
-                let z = &z.data[(first + step) * z.ld..][columns.clone()];
+                let z = z.row(first + step, columns.clone());
                 for k in 0..VECTORS {
-                    isa.store(&mut gate[k * I::LANES..], isa.load_partial(&z[(k * I::LANES).min(count)..]));
+                    isa.store(&mut gate[k * I::LANES..], z.load(isa, (k * I::LANES).min(count)));
                 }
             }
             for (gate, sum) in self.delta[..used].chunks_exact(I::LANES).zip(self.sum.chunks_exact_mut(I::LANES)) {
@@ -293,12 +297,35 @@ impl Tile<'_> {
         }
         for (step, sum) in self.sum[..used].chunks_exact(width).enumerate() {
             let row = (first + step) * e;
-            let out = y.slice_mut(row + columns.start..row + columns.end);
-            for (out, sum) in out.chunks_mut(I::LANES).zip(sum.chunks_exact(I::LANES)) {
-                isa.store_partial(out, isa.load(sum));
+            for (i, sum) in (columns.start..columns.end).step_by(I::LANES).zip(sum.chunks_exact(I::LANES)) {
+                y.store(isa, row + i..row + (i + I::LANES).min(columns.end), isa.load(sum));
             }
         }
     }
+}
+
+/// The rows of B and C that a group's channels share, of these steps: as they lie, or widened into `scratch`.
+#[inline(always)]
+pub(super) fn shared_rows<'a, I: Isa>(
+    isa: I,
+    op: &Scan<'a>,
+    batch: usize,
+    group: usize,
+    times: Range<usize>,
+    scratch: &'a mut [f32],
+) -> [Mat<'a>; 2] {
+    let Scan { rows, n, b, c, .. } = *op;
+    let (first, columns) = (batch * rows.l + times.start, group * n..(group + 1) * n);
+    let (scratch_b, scratch_c) = scratch.split_at_mut(times.len() * n);
+    [(b, scratch_b), (c, scratch_c)].map(|(from, scratch)| {
+        if let StoredInput::F32(Input::Apart(mat)) = from {
+            return Mat { data: &mat.data[first * mat.ld + columns.start..], ld: mat.ld };
+        }
+        for (step, to) in scratch[..times.len() * n].chunks_exact_mut(n).enumerate() {
+            from.row(first + step, columns.clone()).widen(isa, to);
+        }
+        Mat { data: scratch, ld: n }
+    })
 }
 
 /// ln(1 + eˢ), given e^−|s|: the same operations as [`vector::softplus`].

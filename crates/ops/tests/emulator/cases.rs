@@ -7,35 +7,52 @@ use statespace_ops::cases::{Case, Data, own_case};
 use super::node::{Way, run};
 use crate::parity::check_cases;
 
+/// Cases of each stored type.
+pub fn stored(op: &str, specs: &[Value]) -> Vec<Case> {
+    let of = |spec: &Value, dtype: &str| {
+        let mut case = own_case(op, spec);
+        (case.label, case.dtype) = (format!("{op} {dtype} {spec}"), dtype.into());
+        case
+    };
+    specs.iter().flat_map(|spec| ["f32", "bf16", "f16"].map(|dtype| of(spec, dtype))).collect()
+}
+
 fn cases(op: &str, specs: &[Value]) -> Vec<Case> {
     specs.iter().map(|spec| own_case(op, spec)).collect()
 }
 
-/// Every number of states that has a kernel, in one walk, in chunks and step by step; chunks that `lens` cuts or leaves out.
-pub fn scan_chunks_and_states() {
-    let states = [8, 16, 32, 64, 128].map(|n| json!({ "dims": { "b": 1, "l": 35, "e": 70, "n": n }, "attrs": { "groups": 2 } }));
-    let chunks = [8, 16, 31, 64, 128].map(|n| json!({ "dims": { "b": 1, "l": 200, "e": 33, "n": n } }));
+/// Every kernel with each type of activations: whole tiles and what ends within one, groups, states that are fewer than a kernel's.
+pub fn scan_ways() {
+    // Six blocks of 64 channels fill the four multiprocessors.
+    let wide = [[3, 70, 128, 16], [6, 33, 70, 11], [2, 64, 192, 16]];
+    let few = [[1, 130, 33, 16], [2, 70, 40, 8], [1, 40, 64, 5], [1, 66, 16, 32], [1, 33, 20, 31], [2, 64, 16, 64], [1, 65, 17, 128]];
+    let dims = |[b, l, e, n]: [u64; 4]| json!({ "b": b, "l": l, "e": e, "n": n });
+    let wide = wide.map(|sizes| json!({ "dims": dims(sizes) }));
+    let few = few.map(|sizes| json!({ "dims": dims(sizes) }));
     let others = [
-        json!({ "dims": { "b": 3, "l": 333, "e": 40, "n": 5 }, "lens": [333, 70, 0], "without": ["z"], "ranges": { "dt": [-8, -4] } }),
-        json!({ "dims": { "b": 2, "l": 200, "e": 12, "n": 8 }, "lens": [128, 129], "ranges": { "dt": [-25, 30] } }),
-        json!({ "dims": { "b": 2, "l": 3, "e": 34, "n": 1000 }, "lens": [2, 3] }),
-        json!({ "dims": { "b": 2, "l": 1, "e": 34, "n": 130 }, "lens": [0, 1], "without": ["D"] }),
-        json!({ "dims": { "b": 9, "l": 1, "e": 96, "n": 16 }, "attrs": { "groups": 3 } }),
+        json!({ "dims": dims([3, 133, 40, 5]), "lens": [133, 70, 0], "without": ["z"], "ranges": { "dt": [-8, -4] } }),
+        json!({ "dims": dims([7, 100, 64, 16]), "lens": [100, 64, 65, 0, 32, 31, 1], "without": ["D"] }),
+        json!({ "dims": dims([2, 200, 12, 8]), "lens": [128, 129], "ranges": { "dt": [-25, 30] } }),
+        json!({ "dims": dims([2, 35, 64, 16]), "attrs": { "groups": 4 }, "ld": { "u": 72, "dt": 80, "z": 64, "B": 64, "C": 88 } }),
+        json!({ "dims": dims([2, 33, 256, 16]), "attrs": { "groups": 2 } }),
+        json!({ "dims": dims([1, 70, 70, 64]), "attrs": { "groups": 2 } }),
+        json!({ "dims": dims([2, 3, 34, 1000]), "lens": [2, 3] }),
+        json!({ "dims": dims([2, 1, 34, 130]), "lens": [0, 1], "without": ["D"] }),
+        json!({ "dims": dims([9, 1, 96, 16]), "attrs": { "groups": 3 } }),
         json!({
-            "dims": { "b": 1, "l": 20, "e": 9, "n": 4 },
+            "dims": dims([1, 20, 9, 4]),
             "attrs": { "softplus": false },
             "ranges": { "dt": [0, 0.2], "A": [-900, 3] },
             "without": ["dt_bias"]
         }),
     ];
-    check_cases(&cases("scan", &[&states[..], &chunks, &others].concat()), 1);
+    check_cases(&stored("scan", &[&wide[..], &few, &others].concat()), 1);
 }
 
 /// A y that is narrower than the inputs is their f32 y, rounded.
 pub fn scan_rounds_y() {
-    let one = json!({ "dims": { "b": 2, "l": 1, "e": 34, "n": 16 }, "lens": [1, 0] });
-    let many = json!({ "dims": { "b": 2, "l": 37, "e": 72, "n": 16 }, "lens": [37, 5] });
-    for case in cases("scan", &[one, many]) {
+    let specs = [[2, 1, 34], [2, 37, 72], [6, 37, 64]].map(|[b, l, e]| json!({ "dims": { "b": b, "l": l, "e": e, "n": 16 } }));
+    for case in stored("scan", &specs).into_iter().filter(|case| case.dtype == "f32") {
         let inputs = case.inputs(0);
         let y = |to| run(&case, &inputs, Way { to, ..Way::default() }).expect("launches").written.swap_remove(0).1;
         let (Data::F32(wide), Data::Bf16(bf16s), Data::F16(f16s)) = (y(None), y(Some("bf16")), y(Some("f16"))) else {

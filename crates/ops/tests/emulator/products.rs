@@ -1,19 +1,11 @@
 //! Cases of the products beside the op table's: each way that `linear/cuda.rs` knows, with each stored type of W.
 
 use serde_json::{Value, json};
-use statespace_ops::cases::{Case, Data, own_case};
+use statespace_ops::cases::{Data, own_case};
 
+use super::cases::stored;
 use super::node::{Way, run};
 use crate::parity::check_cases;
-
-fn stored(op: &str, specs: &[Value]) -> Vec<Case> {
-    let of = |spec: &Value, dtype: &str| {
-        let mut case = own_case(op, spec);
-        (case.label, case.dtype) = (format!("{op} {dtype} {spec}"), dtype.into());
-        case
-    };
-    specs.iter().flat_map(|spec| ["f32", "bf16", "f16"].map(|dtype| of(spec, dtype))).collect()
-}
 
 /// All ways of the product at the ends of its tiles, vectors and warps.
 pub fn linear_shapes() {

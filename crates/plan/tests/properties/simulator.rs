@@ -153,7 +153,10 @@ fn run(
     }
     for (row, t) in reads.iter().chain(&writes) {
         let shape = names(&row["shape"]).iter().map(|e| eval(e, &dims)).collect::<Safe<Vec<_>>>()?;
-        let fits = row["dtype"] == t.dtype.as_str() || names(&row["dtypes"]).contains(&t.dtype);
+        let like = row["like"].as_str().or_else(|| row["dtype"].as_str()?.strip_prefix("like:"));
+        let is_like = like.is_none_or(|name| reads.iter().any(|(other, r)| other["name"] == name && r.dtype == t.dtype));
+        let listed = row["dtype"] == t.dtype.as_str() || names(&row["dtypes"]).contains(&t.dtype);
+        let fits = is_like && (listed || (row.get("dtypes").is_none() && like.is_some()));
         if shape != t.shape || !fits || !(t.packed || row["ld"] == true) {
             return Err(format!("{} has the wrong shape, dtype or rows", row["name"]));
         }

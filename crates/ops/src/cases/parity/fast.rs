@@ -2,6 +2,7 @@
 
 use crate::cases::{Data, Tensor};
 use crate::*;
+use half::{bf16, f16};
 use statespace_plan::DType;
 use statespace_simd::{Level, SharedOut};
 
@@ -18,7 +19,7 @@ pub fn run(operands: Operands, level: Level, parts: usize, shared: Option<&str>)
     let dim = |name: &str| case.dim(name);
     let rows = || Rows { b: dim("b"), l: dim("l"), lens };
     let size = case.outputs().first().map_or(0, |output| output.shape.iter().product());
-    let mut y = shared.map_or(vec![f32::NAN; size], |name| mat(name).data.to_vec());
+    let mut y = shared.filter(|_| case.op != "scan").map_or(vec![f32::NAN; size], |name| mat(name).data.to_vec());
     let parts = (0..parts).map(|part| (part, parts));
 
     match case.op.as_str() {
@@ -65,27 +66,35 @@ pub fn run(operands: Operands, level: Level, parts: usize, shared: Option<&str>)
             return vec![("y", Data::F32(y)), ("state", Data::F32(state))];
         }
         "scan" => {
+            let rows_of = |name: &str| operands.find(name).map(|tensor| activations(tensor, shared == Some(name)));
             let op = scan::Scan {
                 rows: rows(),
                 e: dim("e"),
                 n: dim("n"),
                 groups: dim("groups"),
                 softplus: case.attrs["softplus"].as_bool().expect("softplus"),
-                u: input("u"),
-                dt: input("dt"),
+                u: rows_of("u").expect("u"),
+                dt: rows_of("dt").expect("dt"),
                 a: mat("A").data,
-                b: mat("B"),
-                c: mat("C"),
+                b: rows_of("B").expect("B"),
+                c: rows_of("C").expect("C"),
                 d: optional("D").map(|d| d.data),
-                z: optional("z"),
+                z: rows_of("z"),
                 dt_bias: optional("dt_bias").map(|bias| bias.data),
             };
             let mut state = mat("state").data.to_vec();
+            let mut y = shared.map_or_else(|| unwritten(&case.dtype, size), |name| operands.get(name).data.clone());
             parts.for_each(|(part, parts)| {
                 let mut scratch = vec![f32::NAN; scan::scratch(op.n)];
-                op.run(level, part, parts, SharedOut::new(&mut state), SharedOut::new(&mut y), &mut scratch);
+                let y = match &mut y {
+                    Data::Bf16(y) => StoredOut::Bf16(SharedOut::new(y)),
+                    Data::F16(y) => StoredOut::F16(SharedOut::new(y)),
+                    Data::F32(y) => StoredOut::F32(SharedOut::new(y)),
+                    _ => panic!("y are floats"),
+                };
+                op.run(level, part, parts, SharedOut::new(&mut state), y, &mut scratch);
             });
-            return vec![("y", Data::F32(y)), ("state", Data::F32(state))];
+            return vec![("y", y), ("state", Data::F32(state))];
         }
         "add" => {
             let op = add::Add { rows: rows(), d: dim("d"), a: input("a"), c: input("c") };
@@ -128,6 +137,26 @@ pub fn run(operands: Operands, level: Level, parts: usize, shared: Option<&str>)
         other => panic!("no kernel of {other} here"),
     }
     vec![("y", Data::F32(y))]
+}
+
+fn activations(tensor: &Tensor, in_place: bool) -> StoredInput<'_> {
+    fn input<T>(data: &[T], ld: usize, in_place: bool) -> Input<'_, T> {
+        if in_place { Input::InPlace } else { Input::Apart(Mat { data, ld }) }
+    }
+    match &tensor.data {
+        Data::Bf16(data) => StoredInput::Bf16(input(data, tensor.ld, in_place)),
+        Data::F16(data) => StoredInput::F16(input(data, tensor.ld, in_place)),
+        _ => StoredInput::F32(input(tensor.f32(), tensor.ld, in_place)),
+    }
+}
+
+/// NaN, the one that rows without values are filled with.
+fn unwritten(dtype: &str, size: usize) -> Data {
+    match dtype {
+        "bf16" => Data::Bf16(vec![bf16::NAN.to_bits(); size]),
+        "f16" => Data::F16(vec![f16::NAN.to_bits(); size]),
+        _ => Data::F32(vec![f32::NAN; size]),
+    }
 }
 
 fn stored<'a>(tensor: &Tensor, bytes: &'a [u8]) -> Stored<'a> {

@@ -83,7 +83,7 @@ impl Check {
         // An operand that shares the output's memory is dense as it is.
         for tensor in inputs.iter_mut().flatten() {
             if self.case.inplace.iter().any(|(input, _)| *input == tensor.name) {
-                *tensor = dense(tensor);
+                *tensor = tensor.dense();
             }
         }
         let operands = Operands { case: &self.case, inputs: &inputs };
@@ -113,7 +113,7 @@ fn agrees(operands: Operands, level: Level) -> Result<(), String> {
     }
     for ((name, got), (_, wanted)) in got.iter().zip(&wanted) {
         let error = nmse(&got.widened(), wanted);
-        let tol = if matches!(got, Data::F32(_)) { operands.case.tol } else { 0.0 };
+        let tol = operands.case.tol(got.dtype());
         // Asked this way round, since an error that is NaN is one.
         let within = error <= tol;
         if !within {
@@ -173,9 +173,4 @@ type Written = Vec<(&'static str, Data)>;
 /// Fails with the first name that differs.
 fn same_bits(x: &Written, y: &Written) -> Result<(), &'static str> {
     x.iter().zip(y).try_for_each(|(x, y)| if x.1.bytes() == y.1.bytes() { Ok(()) } else { Err(x.0) })
-}
-
-fn dense(tensor: &Tensor) -> Tensor {
-    let rows = tensor.f32().chunks(tensor.ld).flat_map(|row| &row[..tensor.width()]).copied().collect();
-    Tensor { ld: tensor.width(), data: Data::F32(rows), ..tensor.clone() }
 }
