@@ -56,12 +56,13 @@ test("the Node shell stays within 250 lines", () => {
 })
 
 // What kernels share, and the CUDA of tests: threads, barriers and shuffles in C++, stricter than a GPU.
-test("the ground of the CUDA kernels stays within 900 lines", () => {
-  expect(total(files("crates/ops/src/cuda", ".rs", ".cu", ".cuh", ".h", ".cpp"))).toBeLessThanOrEqual(900)
+// 900 until kernels whose warps have different parts had barriers between them.
+test("the ground of the CUDA kernels stays within 1000 lines", () => {
+  expect(total(files("crates/ops/src/cuda", ".rs", ".cu", ".cuh", ".h", ".cpp"))).toBeLessThanOrEqual(1000)
 })
 
-// An op's kernels are one file, which three compilers read without an include.
+// An op's kernels are one text, which three compilers read without an include: kernel.cu, and before it what would make that too long.
 test("no file is longer than 400 lines, no op's kernels than 450", () => {
-  const most = (path: string): number => (path.endsWith("/kernel.cu") ? 450 : 400)
+  const most = (path: string): number => (/^crates\/ops\/src\/\w+\/\w+\.cuh?$/.test(path) ? 450 : 400)
   expect(sources().filter((path) => withoutTests(path).split("\n").length > most(path) + 1)).toEqual([])
 })
