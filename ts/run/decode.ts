@@ -109,6 +109,7 @@ interface Batch {
   output: StepOutput
   steps: number
   from: number | undefined
+  milliseconds: number
 }
 
 /** Yields pieces until every row is finished. On every early end it first makes the state that of the pieces handed out. */
@@ -119,32 +120,54 @@ export async function* decode(decoding: Decoding): AsyncGenerator<Piece, void, u
   if (live().length === 0) return
   await runner.prepare(state, sampling, rows, eos)
   let pace = 1
-  for (let [first] = live(); first !== undefined; [first] = live()) {
-    const started = performance.now()
-    try {
-      signal?.throwIfAborted()
-      const batch = await runBatch(decoding, first, Math.min(pace, sampling.maxNewTokens - first.tokens.length))
-      pace = Math.max(1, Math.min(maxSteps, Math.floor((batchMilliseconds * batch.steps) / (performance.now() - started))))
-      yield* handOut(decoding, batch)
-    } catch (error) {
-      if (!(signal?.aborted && decoding.stopOnAbort) || signal.reason instanceof DisposedError) throw error
-      for (const row of live()) row.finish = "abort"
+  let ahead: Promise<Batch> | undefined
+  try {
+    for (let [first] = live(); first !== undefined; [first] = live()) {
+      try {
+        signal?.throwIfAborted()
+        const left = sampling.maxNewTokens - first.tokens.length
+        const batch = await (ahead ?? runBatch(decoding, first, Math.min(pace, left)))
+        ahead = undefined
+        pace = Math.max(1, Math.min(maxSteps, Math.floor((batchMilliseconds * batch.steps) / batch.milliseconds)))
+        // A GPU need not wait for whoever takes the pieces. Nobody needs the state of rows that end meanwhile, but a session.
+        if (runner.isGpu && decoding.keeper === undefined && left > batch.steps) {
+          ahead = runAhead(decoding, Math.min(pace, left - batch.steps))
+          ahead.catch(() => undefined)
+        }
+        yield* handOut(decoding, batch)
+      } catch (error) {
+        if (!(signal?.aborted && decoding.stopOnAbort) || signal.reason instanceof DisposedError) throw error
+        for (const row of live()) row.finish = "abort"
+      }
     }
+  } finally {
+    await ahead?.catch(() => undefined)
   }
 }
 
 async function runBatch(decoding: Decoding, first: DecodeRow, steps: number): Promise<Batch> {
   const { runner, state, rows, keeper, signal } = decoding
   await keeper?.keep()
+  const started = performance.now()
+  const batch = (output: StepOutput, steps: number, from?: number): Batch => {
+    return { output, steps, from, milliseconds: performance.now() - started }
+  }
   try {
-    if (first.logits !== undefined) return { output: await runner.sample(state, first.logits, signal), steps: 1, from: undefined }
+    if (first.logits !== undefined) return batch(await runner.sample(state, first.logits, signal), 1)
     const tokens = Int32Array.from(rows, (row) => row.pending ?? 0)
     const lens = Int32Array.from(rows, (row) => (row.finish === undefined ? 1 : 0))
-    return { output: await runner.step(state, tokens, lens, steps, signal), steps, from: first.pending }
+    return batch(await runner.step(state, tokens, lens, steps, signal), steps, first.pending)
   } catch (error) {
     await keeper?.restore()
     throw error
   }
+}
+
+/** Steps that follow those whose pieces are yet to be handed out. */
+async function runAhead({ runner, state, rows, signal }: Decoding, steps: number): Promise<Batch> {
+  const started = performance.now()
+  const output = await runner.more(state, rows.length, steps, signal)
+  return { output, steps, from: undefined, milliseconds: performance.now() - started }
 }
 
 async function* handOut(decoding: Decoding, { output, steps, from }: Batch): AsyncGenerator<Piece, void, undefined> {

@@ -51,7 +51,8 @@ export class Runner {
   readonly memoryLimit: number
   /** Rows of a batch that run together at most. */
   readonly maxRows: number
-  readonly #isGpu: boolean
+  /** Whether this thread is free while programs run, which then are to follow each other without it. */
+  readonly isGpu: boolean
   readonly #weights: WeightsHandle
   readonly #tensors: TensorTable
   readonly #compute: "f32" | "bf16"
@@ -77,13 +78,13 @@ export class Runner {
     this.#compute = parts.compute
     this.memoryLimit = parts.memoryLimit
     this.#plans = parts.plans ?? new Map()
-    this.#isGpu = parts.isGpu
+    this.isGpu = parts.isGpu
     this.maxRows = parts.isGpu ? maxRows.gpu : maxRows.cpu
   }
 
   /** Positions of the next chunk program for b rows, of which the longest has so many to be fed. */
   chunkLength(rows: number, left: number): number {
-    const lengths = this.#isGpu ? gpuChunkRows.map((positions) => Math.floor(positions / rows)) : []
+    const lengths = this.isGpu ? gpuChunkRows.map((positions) => Math.floor(positions / rows)) : []
     const fits = (l: number): boolean => l <= left && this.fits({ kind: "chunk", b: rows, l })
     return lengths.find((l) => l > chunkLength(rows) && fits(l)) ?? chunkLength(rows)
   }
@@ -251,6 +252,12 @@ export class Runner {
       engine.write(state, "lens", asBytes(lens)),
       engine.run(program, state, { steps, signal }),
     ])
+  }
+
+  /** `steps` more after `step` or this: what rows are fed, and which of them are over, is what the engine left in the state. */
+  async more(state: StateHandle, rows: number, steps: number, signal?: AbortSignal): Promise<StepOutput> {
+    const program = await this.program({ kind: "step", b: rows })
+    return this.#drawn(program, [this.engine.run(program, state, { steps, signal })])
   }
 
   /** Draws a token from logits that are already known. */
