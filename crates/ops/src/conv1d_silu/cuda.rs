@@ -26,11 +26,12 @@ struct Conv1dSiluParams {
     l: i64,
     e: i64,
     w: i64,
-    tile: i64,
-    tiles: i64,
-    channel_blocks: i64,
+    tile: u32,
+    tiles: u32,
+    channel_blocks: u32,
     x_type: u32,
     y_type: u32,
+    unused: u32,
 }
 
 /// One launch where one tile is the whole sequence, as when generating; else two. x and y may be of any stored type.
@@ -61,11 +62,12 @@ pub fn launches(call: &Call) -> Vec<Step> {
         l: sizes.l as i64,
         e: sizes.e as i64,
         w: sizes.w as i64,
-        tile: TILE as i64,
-        tiles: tiles as i64,
-        channel_blocks: blocks as i64,
+        tile: TILE as u32,
+        tiles: tiles as u32,
+        channel_blocks: blocks as u32,
         x_type: stored(x.dtype),
         y_type: stored(y.dtype),
+        unused: 0,
     };
     let launch = |kernel, blocks: usize, params| {
         let (grid, block) = ([blocks as u32, 1, 1], [THREADS as u32, 1, 1]);
@@ -74,7 +76,7 @@ pub fn launches(call: &Call) -> Vec<Step> {
     let mut steps = vec![launch(kernel, blocks * tiles * sizes.b, params)];
     if tiles > 1 && sizes.w > 1 {
         let blocks = sizes.e.div_ceil(THREADS);
-        steps.push(launch("conv1d_silu_shift", blocks * sizes.b, Conv1dSiluParams { channel_blocks: blocks as i64, ..params }));
+        steps.push(launch("conv1d_silu_shift", blocks * sizes.b, Conv1dSiluParams { channel_blocks: blocks as u32, ..params }));
     }
     steps
 }

@@ -12,9 +12,9 @@ struct Conv1dSiluParams {
   const int* lens;
   void* y;
   i64 ld_x, b, l, e, w;
-  i64 tile, tiles;        // steps of a tile
-  i64 channel_blocks;     // blocks side by side
-  u32 x_type, y_type;
+  u32 tile, tiles;     // steps of a tile
+  u32 channel_blocks;  // blocks side by side
+  u32 x_type, y_type, unused;
 };
 
 /// A channel, or some, of a batch row.
@@ -106,8 +106,9 @@ __device__ __forceinline__ void convolve_any(const Channel<1>& channel, i64 star
 /// conv1d_silu_shift behind this, since other blocks may still read it.
 template <int WIDTH, int W>
 __device__ __forceinline__ void conv1d_silu(const Conv1dSiluParams& p, u32 x_type, u32 y_type) {
-  const i64 c = (blockIdx.x % p.channel_blocks * THREADS + threadIdx.x) * W, tile = blockIdx.x / p.channel_blocks % p.tiles;
-  const i64 b = blockIdx.x / p.channel_blocks / p.tiles, start = tile * p.tile, valid = valid_length(p.lens, b, p.l);
+  const u32 column = blockIdx.x % p.channel_blocks, row = blockIdx.x / p.channel_blocks;
+  const i64 c = (i64(column) * THREADS + threadIdx.x) * W, b = row / p.tiles, start = i64(row % p.tiles) * p.tile;
+  const i64 valid = valid_length(p.lens, b, p.l);
   if (c >= p.e || start >= valid) return;
   const i64 end = start + p.tile < valid ? start + p.tile : valid;
   const Channel<W> channel{p, x_type, y_type, b, c};
@@ -128,6 +129,6 @@ KERNEL_BOUNDS(conv1d_silu_any, Conv1dSiluParams, THREADS) { conv1d_silu<0, 1>(p,
 
 /// Grid: channel_blocks for each batch row.
 KERNEL_BOUNDS(conv1d_silu_shift, Conv1dSiluParams, THREADS) {
-  const i64 c = blockIdx.x % p.channel_blocks * THREADS + threadIdx.x, b = blockIdx.x / p.channel_blocks;
+  const i64 c = i64(blockIdx.x % p.channel_blocks) * THREADS + threadIdx.x, b = blockIdx.x / p.channel_blocks;
   if (c < p.e) Channel<1>{p, p.x_type, p.y_type, b, c}.shift(valid_length(p.lens, b, p.l));
 }

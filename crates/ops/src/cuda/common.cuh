@@ -161,8 +161,12 @@ __device__ __forceinline__ i64 valid_length(const int* lens, i64 b, i64 l) {
   const i64 length = lens[b];
   return length < 0 ? 0 : length < l ? length : l;
 }
-/// Whether row b · l + t, by that number, is valid.
-__device__ __forceinline__ bool is_valid(const int* lens, i64 row, i64 l) { return !lens || row % l < lens[row / l]; }
+/// Whether row b · l + t, by that number, is valid. A division in 64 bits is six times as long as one in 32.
+__device__ __forceinline__ bool is_valid(const int* lens, i64 row, i64 l) {
+  if (!lens) return true;
+  if ((row | l) >> 32 != 0) return row % l < lens[row / l];
+  return int(u32(row) % u32(l)) < lens[u32(row) / u32(l)];
+}
 
 /// The sum over the lanes of a full warp, in one order, for all of them.
 __device__ __forceinline__ float warp_sum(float x) {
