@@ -51,7 +51,6 @@ function platform(...there: string[]): Platform & { warnings: string[][]; asked:
     },
     status: (name) => ({ name, available: there.includes(name), ...(there.includes(name) ? {} : { reason: absent(name).message }) }),
     openCheckpoint: async () => readCheckpoint(`${root}test/golden/families/mamba`),
-    findFile: async () => undefined,
     memory: () => 2 ** 30,
     warn: (message, code) => void warnings.push([code, message]),
   }

@@ -42,7 +42,7 @@ afterEach(async () => {
 
 const kept = (): string[] => [...(caches.kept.get("statespace")?.keys() ?? [])].map((key) => key.slice(`${server.origin}/tiny/`.length))
 const open = (options: SourceOptions = {}, source: CheckpointSource = `${server.origin}/tiny`): Promise<Checkpoint> =>
-  openElsewhere(engine, source, options)
+  openElsewhere(source, options, engine)
 /** Brings the weights to the engine; gives the SHA-256 of what lies there. */
 async function bring({ held, tensors }: Checkpoint): Promise<string> {
   const brought = await held?.weights(tensors)
@@ -130,6 +130,16 @@ describe("a page", () => {
     expect(checkpoint.tokenizer?.vocabSize).toBe(4096)
     expect(await bring(checkpoint)).toBe(sha256(weights))
     expect(weights.length).toBe(folder.get("model.safetensors")?.length)
+  })
+
+  it("has the tokenizer of another place where it names one", async () => {
+    server.files.set("/other.json", folder.get("tokenizer.json") as Uint8Array)
+    server.files.delete("/tiny/tokenizer.json")
+    const checkpoint = await open({ tokenizer: `${server.origin}/other.json` })
+    expect(checkpoint.tokenizer?.vocabSize).toBe(4096)
+    expect(await checkpoint.held?.encoder.encode("The")).toEqual(Int32Array.from(checkpoint.tokenizer?.encode("The") ?? []))
+    const missing = await failure(open({ tokenizer: `${server.origin}/nowhere.json` }))
+    expect(missing).toMatchObject({ code: "TOKENIZER_INVALID", message: expect.stringContaining("nowhere.json") })
   })
 
   it("reads by itself what cannot be sent", async () => {

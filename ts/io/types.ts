@@ -24,6 +24,8 @@ export interface SourceOptions {
   cacheDir?: string | false
   /** Never ask the network. */
   localFilesOnly?: boolean
+  /** Path or address of a tokenizer.json, instead of the checkpoint's own. */
+  tokenizer?: string
   onProgress?: (progress: Progress) => void
   signal?: AbortSignal
 }

@@ -3,7 +3,6 @@ import type { WasmAssets } from "../backend/wasm/assets.ts"
 import { defaultThreads, instructionSets, loadWasm, sharingMissing, wasmMissing } from "../backend/wasm/index.ts"
 import { BackendUnavailableError } from "../errors.ts"
 import { openElsewhere } from "../io/web/elsewhere.ts"
-import { findPlace, openCheckpoint } from "../io/web/source.ts"
 import type { BackendStatus, Platform } from "./types.ts"
 
 function nativeMissing(backend: "cuda" | "native"): BackendUnavailableError {
@@ -35,9 +34,7 @@ export function browser(assets?: WasmAssets): Platform {
       return { name, available: false, reason: nativeMissing(name).message }
     },
     readsInEngine: true,
-    openCheckpoint: (source, options, engine) =>
-      engine === undefined ? openCheckpoint(source, options) : openElsewhere(engine, source, options),
-    findFile: findPlace,
+    openCheckpoint: openElsewhere,
     // Of the machine's memory, in GiB as far as the browser tells; a page shares the half of it with all others.
     memory: () => ((globalThis as { navigator?: { deviceMemory?: number } }).navigator?.deviceMemory ?? 4) * 2 ** 29,
     warn: (message, code) => console.warn(`[${code}] ${message}`),

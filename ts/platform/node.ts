@@ -7,6 +7,7 @@ import { assets } from "../backend/wasm/assets.ts"
 import { defaultThreads, instructionSets, loadWasm, relaxedSimd, wasmMissing } from "../backend/wasm/index.ts"
 import { StatespaceError } from "../errors.ts"
 import { findPlace, openCheckpoint } from "../io/source.ts"
+import { withTokenizer } from "../io/tokenizer-file.ts"
 import type { BackendStatus, Platform } from "./types.ts"
 
 function wasmStatus(): BackendStatus {
@@ -47,8 +48,7 @@ export const node: Platform = {
     return name === "wasm" ? wasmStatus() : statusOf(name, looks[name])
   },
   readsInEngine: false,
-  openCheckpoint: (source, options) => openCheckpoint(source, options),
-  findFile: findPlace,
+  openCheckpoint: async (source, options) => withTokenizer(await openCheckpoint(source, options), findPlace, options),
   // Half of the machine: the rest belongs to the page cache that holds the weights, and to everybody else.
   memory: () => totalmem() / 2,
   warn: (message, code) => process.emitWarning(message, { code }),

@@ -1,7 +1,7 @@
 /** What differs between Node and a browser, and nothing else. Entries hand one of the two to everything below them. */
 import type { Backend, DeviceInfo, Engine } from "../backend/interface.ts"
 import type { WasmOptions } from "../backend/wasm/index.ts"
-import type { Checkpoint, CheckpointFile, CheckpointSource, SourceOptions } from "../io/types.ts"
+import type { Checkpoint, CheckpointSource, SourceOptions } from "../io/types.ts"
 
 export type BackendName = "auto" | "native" | "wasm" | "cuda"
 
@@ -36,8 +36,6 @@ export interface Platform {
   /** Whether the thread of an engine may read checkpoints, which then is opened before. */
   readsInEngine: boolean
   openCheckpoint(source: CheckpointSource | undefined, options: SourceOptions, engine?: Engine): Promise<Checkpoint>
-  /** The file at a path or an address; undefined when there is none. */
-  findFile(place: string | URL, options: SourceOptions): Promise<CheckpointFile | undefined>
   /** Default of `memoryLimit`, in bytes. */
   memory(): number
   warn(message: string, code: string): void

@@ -1,9 +1,9 @@
 /** `load()`: from a name to a model that runs. */
 import type { Backend } from "../backend/interface.ts"
 import type { WasmOptions } from "../backend/wasm/index.ts"
-import { BackendUnavailableError, MemoryLimitError, StatespaceError, TokenizerError } from "../errors.ts"
-import { Tokenizer } from "../io/tokenizer.ts"
-import type { Checkpoint, CheckpointSource, SourceOptions } from "../io/types.ts"
+import { BackendUnavailableError, MemoryLimitError } from "../errors.ts"
+import type { Tokenizer } from "../io/tokenizer.ts"
+import type { Checkpoint, CheckpointSource } from "../io/types.ts"
 import type { Family } from "../models/family.ts"
 import { checkOptions, type OptionRule } from "../options.ts"
 import type { BackendName, Platform } from "../platform/types.ts"
@@ -78,29 +78,6 @@ const table: Record<keyof LoadOptions, OptionRule | OptionRule[]> = {
   quiet: { type: "boolean" },
 }
 
-async function tokenizerOf(
-  platform: Platform,
-  given: LoadOptions["tokenizer"],
-  options: SourceOptions,
-): Promise<Tokenizer | null | undefined> {
-  if (typeof given !== "string") return given
-  const unread = (cause?: unknown): TokenizerError =>
-    new TokenizerError("TOKENIZER_INVALID", `${given} cannot be read as a tokenizer.`, {
-      fix: "Give the path or the address of a tokenizer.json.",
-      cause,
-    })
-  const file = await platform.findFile(given, options)
-  if (file === undefined) throw unread()
-  try {
-    return new Tokenizer(JSON.parse(new TextDecoder().decode(await file.head(Number.POSITIVE_INFINITY))), {}, given)
-  } catch (cause) {
-    options.signal?.throwIfAborted()
-    throw cause instanceof StatespaceError ? cause : unread(cause)
-  } finally {
-    await file.close()
-  }
-}
-
 /** `load` of the public entries, each of which knows its platform, and all the built-in `families`. */
 export async function loadFrom(
   platform: Platform,
@@ -111,9 +88,9 @@ export async function loadFrom(
   checkOptions("load", options, table)
   const { threads, compute, mmap, memoryLimit, nativePath, wasm, worker, quiet, signal, models = [] } = options
   const { revision, token, endpoint, cacheDir, localFilesOnly, onProgress } = options
-  const reading = { revision, token, endpoint, cacheDir, localFilesOnly, onProgress, signal }
+  const [place, tokenizer] = typeof options.tokenizer === "string" ? [options.tokenizer] : [undefined, options.tokenizer]
+  const reading = { revision, token, endpoint, cacheDir, localFilesOnly, onProgress, signal, tokenizer: place }
   signal?.throwIfAborted()
-  const tokenizer = await tokenizerOf(platform, options.tokenizer, reading)
   const places = { nativePath, wasm, worker, threads, quiet }
   const backend = await chooseBackend(platform, options.backend, places)
   const engine = { threads }

@@ -2,10 +2,11 @@
 import type { Engine, HeldCheckpoint } from "../../backend/interface.ts"
 import { ReadTokenizer } from "../outline.ts"
 import { Tokenizer } from "../tokenizer.ts"
+import { withTokenizer } from "../tokenizer-file.ts"
 import type { Checkpoint, CheckpointSource, FileLike, Progress, SourceOptions } from "../types.ts"
 import { type Keeping, WebCache } from "./cache.ts"
 import type { Found, ReadRequest } from "./reading.ts"
-import { baseUrl, openCheckpoint } from "./source.ts"
+import { baseUrl, findPlace, openCheckpoint } from "./source.ts"
 
 /** Files of a load that go into caches, by the numbers that the Worker gives them. */
 class Writers {
@@ -51,13 +52,15 @@ function packed(source: CheckpointSource | undefined): Pick<ReadRequest, "source
   return { source: Object.fromEntries(parts), paths: undefined }
 }
 
+/** In this thread. */
+async function openHere(source: CheckpointSource | undefined, options: SourceOptions): Promise<Checkpoint> {
+  return withTokenizer(await openCheckpoint(source, options), findPlace, options)
+}
+
 /** `openCheckpoint` in the thread of `engine`, where it has one that reads. */
-export async function openElsewhere(
-  engine: Engine,
-  source: CheckpointSource | undefined,
-  { onProgress, signal, ...options }: SourceOptions,
-): Promise<Checkpoint> {
-  if (engine.hold === undefined) return openCheckpoint(source, { onProgress, signal, ...options })
+export async function openElsewhere(source: CheckpointSource | undefined, given: SourceOptions, engine?: Engine): Promise<Checkpoint> {
+  if (engine?.hold === undefined) return openHere(source, given)
+  const { onProgress, signal, ...options } = given
   signal?.throwIfAborted()
   const stop = new AbortController()
   const abort = (): void => stop.abort(signal?.reason)
@@ -97,7 +100,7 @@ export async function openElsewhere(
   } catch (error) {
     close()
     // Of what a page can have, functions alone cannot be sent: a file that is not the browser's own is read here.
-    if ((error as Error | null)?.name === "DataCloneError") return openCheckpoint(source, { onProgress, signal, ...options })
+    if ((error as Error | null)?.name === "DataCloneError") return openHere(source, given)
     throw error
   }
 }

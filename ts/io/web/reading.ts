@@ -7,9 +7,10 @@ import { packEdges } from "../edges.ts"
 import { handOver } from "../handover.ts"
 import { outlineOf, type TokenizerData, wordBytes } from "../outline.ts"
 import type { Tokenizer } from "../tokenizer.ts"
+import { withTokenizer } from "../tokenizer-file.ts"
 import type { Checkpoint, CheckpointSource, FileLike, Progress, SourceOptions } from "../types.ts"
 import type { Keeper, Keeping } from "./cache.ts"
-import { openCheckpoint } from "./source.ts"
+import { findPlace, openCheckpoint, type ReadOptions } from "./source.ts"
 
 type Json = Record<string, unknown>
 
@@ -131,11 +132,12 @@ export async function read(request: object, page: Asker, signal: AbortSignal): P
   const given = paths === undefined ? source : Array.from(source as ArrayLike<FileLike>, (file, i) => placed(file, paths[i] as string))
   const teller = new Teller(page)
   let count = 0
-  const { files, tokenizer, tokenizerFiles, ...rest } = await openCheckpoint(given, {
+  const reading: ReadOptions = {
     ...{ ...options, base, signal },
     onProgress: (progress) => teller.hear(progress),
     keeper: (cache) => new FarKeeper(cache, page, () => count++),
-  })
+  }
+  const { files, tokenizer, tokenizerFiles, ...rest } = await withTokenizer(await openCheckpoint(given, reading), findPlace, reading)
   teller.flush()
   const data = tokenizer && tokenizerFiles && dataOf(tokenizer, tokenizerFiles)
   return {
