@@ -195,6 +195,9 @@ fn narrow_agrees(plan: &Value, device: &str) -> Result<(), String> {
             return Err(format!("{mode}: {found}"));
         }
     }
+    if differs(&base, &case.end(&format!("{{{device},\"dump\":true}}")), 0.0).is_none() {
+        return Err("nothing is kept in bf16".to_owned());
+    }
     differs(&base, &case.end(r#"{"executor":"reference"}"#), 1e-4).map_or(Ok(()), Err)
 }
 

@@ -68,8 +68,9 @@ pub fn narrow(attrs: &Attrs, call: &Call) -> [u32; 2] {
         Attrs::Linear(attrs) => crate::linear::cuda::takes_bf16(call, attrs).map(u32::from),
         Attrs::Rmsnorm(_) => [0, 1],
         Attrs::Conv1dSilu => [1, 1],
+        // u, dt, B, C and z, all of them.
+        Attrs::Scan(_) => [0b101_1011, 1],
         Attrs::Embed
-        | Attrs::Scan(_)
         | Attrs::Add
         | Attrs::Cast(_)
         | Attrs::Transpose
