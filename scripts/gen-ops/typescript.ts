@@ -89,7 +89,8 @@ export interface InputSpec<N extends string = string> {
 }
 /** \`dtype\` is \`attr:name\` where an attribute gives it, \`like:name\` where it is an input's. */
 export interface OutputSpec<N extends string = string> {
-  readonly name: N; readonly shape: readonly string[]; readonly dims: (d: Dims) => number[]; readonly dtype: DType | \`attr:\${string}\` | \`like:\${string}\`
+  readonly name: N; readonly shape: readonly string[]; readonly dims: (d: Dims) => number[]
+  readonly dtype: DType | \`attr:\${string}\` | \`like:\${string}\`
 }
 export interface AttrSpec<N extends string = string> {
   readonly name: N; readonly type: "f32" | "u32" | "bool" | "enum"; readonly values?: readonly string[]; readonly default: number | boolean | string
