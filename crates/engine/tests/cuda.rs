@@ -86,6 +86,12 @@ fn checks() -> Vec<Check> {
         let sizes = Sizes { b, l, d: 96, e: 200, n: 16, v: 333, compute: "bf16" };
         all.push((format!("narrow block b{b} l{l}"), Box::new(move |device| narrow_agrees(&block_of(&sizes, 8, ["bf16"; 2]), device))));
     }
+    for (d, e, n, compute) in
+        [(96, 200, 16, "f32"), (768, 1536, 16, "bf16"), (160, 320, 5, "bf16"), (2560, 136, 128, "f32"), (100, 44, 3, "f32")]
+    {
+        let sizes = Sizes { b: 1, l: 1, d, e, n, v: 333, compute };
+        all.push((format!("token d{d} e{e} n{n} {compute}"), Box::new(move |device| token_agrees(&block(&sizes), compute, device))));
+    }
     let sample = include_str!("../../../test/golden/plans/sample.json");
     all.push(("golden sample".to_owned(), Box::new(move |device| modes_agree(&serde_json::from_str(sample).unwrap(), "f32", device))));
     all
@@ -199,6 +205,14 @@ fn narrow_agrees(plan: &Value, device: &str) -> Result<(), String> {
         return Err("nothing is kept in bf16".to_owned());
     }
     differs(&base, &case.end(r#"{"executor":"reference"}"#), 1e-4).map_or(Ok(()), Err)
+}
+
+/// A layer for one token, whose nodes are launched together where nobody looks between them.
+fn token_agrees(plan: &Value, compute: &str, device: &str) -> Result<(), String> {
+    let case = Case::new(plan.clone(), 5, 332);
+    let together = case.end(&format!("{{{device}}}"));
+    let bound = if compute == "bf16" { 1e-4 } else { 1e-9 };
+    differs(&together, &case.end(r#"{"executor":"reference"}"#), bound).map_or(Ok(()), Err)
 }
 
 /// Every mode computes the same bits, close to the reference.

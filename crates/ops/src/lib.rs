@@ -36,6 +36,8 @@ mod rows;
 pub mod sample;
 pub mod scan;
 pub mod softplus;
+#[cfg(feature = "cuda")]
+pub mod step;
 mod stored;
 pub mod sum_rows;
 pub mod transpose;

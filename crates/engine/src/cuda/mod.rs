@@ -9,6 +9,7 @@ mod device;
 mod driver;
 #[cfg(feature = "emulate")]
 mod emulated;
+mod fuse;
 mod narrow;
 mod program;
 mod resident;

@@ -4,10 +4,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use statespace_ops::cuda::{self, Call, Operand, Sizes, Step};
+use statespace_ops::step;
 use statespace_plan::ops::Compute;
 use statespace_plan::{Attrs, Checked, CheckedNode};
 
 use super::device::{Buffer, Graph, MARKS};
+use super::fuse::{Group, groups};
 use super::narrow::narrow;
 use super::resident::{self, Freight, Resident};
 use super::state::{Slot, State};
@@ -26,6 +28,7 @@ const LONG: u64 = 2 * ROUND;
 /// A loaded plan.
 pub(crate) struct Program {
     nodes: Vec<Node>,
+    groups: Vec<Group>,
     costs: Vec<Cost>,
     pub(crate) placement: Placement,
     pub(crate) io: Buffer,
@@ -87,8 +90,11 @@ impl Program {
         let io = Buffer::zeroed(&machine.device, placement.io)?;
         guard(&io, &placement, Base::Io)?;
         let slot = machine.slot(plan, &placement)?;
+        // Each node by itself where what lies between them is looked at.
+        let plain = machine.dump || machine.mode.guard;
         let dumps = |node: &Node| node.outputs.iter().map(|slot| vec![0; slot.span]).collect();
         let mut program = Program {
+            groups: if plain { vec![Group::One; nodes.len()] } else { groups(plan, &nodes) },
             costs: plan.nodes().iter().map(|node| Cost::new(node, machine.device.gemm())).collect(),
             weights: weights.map_or(Ok(Vec::new()), |weights| resident::bind(weights, plan.weights()))?,
             _checkpoint: weights.cloned(),
@@ -209,18 +215,48 @@ impl Program {
         self.placement.dead(node.id).iter().try_for_each(|range| machine.temp.fill(range.start, range.len(), POISON))
     }
 
-    /// Makes the launches for where things are now. A graph of others is of no use any more.
+    /// Makes the launches for where things are now. A graph of others is of no use any more. Launches of a group are those of its last node.
     fn launch_from(&mut self, machine: &Machine) {
         let mut launches = Launches { places: places(machine), ..Launches::default() };
-        for node in &self.nodes {
-            let start = launches.steps.len();
-            launches.steps.extend(self.call(machine, node, |call| cuda::launches(&node.attrs, call)));
-            if node.id as usize + 1 == self.nodes.len() {
-                launches.steps.push(Step::Launch(cuda::tick(machine.words.address())));
+        let mut rest = &self.nodes[..];
+        for group in &self.groups {
+            let (nodes, others) = rest.split_at(group.len());
+            rest = others;
+            let joined = self.join(machine, *group, nodes);
+            for (i, node) in nodes.iter().enumerate() {
+                let start = launches.steps.len();
+                match &joined {
+                    Some(_) if i + 1 < nodes.len() => {}
+                    Some(step) => launches.steps.push(step.clone()),
+                    None => launches.steps.extend(self.call(machine, node, |call| cuda::launches(&node.attrs, call))),
+                }
+                if node.id as usize + 1 == self.nodes.len() {
+                    launches.steps.push(Step::Launch(cuda::tick(machine.words.address())));
+                }
+                launches.ranges.push(start..launches.steps.len());
             }
-            launches.ranges.push(start..launches.steps.len());
         }
         (self.launches, self.graph) = (launches, None);
+    }
+
+    /// A group's one launch, if there is a kernel for it.
+    fn join(&self, machine: &Machine, group: Group, nodes: &[Node]) -> Option<Step> {
+        match group {
+            Group::One => None,
+            Group::Scan => {
+                let [product, scan] = nodes else { return None };
+                let (Attrs::Linear(linear), Attrs::Scan(attrs)) = (&product.attrs, &scan.attrs) else { return None };
+                self.call(machine, product, |low| self.call(machine, scan, |call| step::scan(low, linear.compute, call, attrs)))
+            }
+            Group::Linear { norm, conv } => {
+                let (first, node, last) = (&nodes[0], &nodes[usize::from(norm)], &nodes[nodes.len() - 1]);
+                let Attrs::Linear(attrs) = &node.attrs else { return None };
+                self.call(machine, first, |x| {
+                    let norm = if let Attrs::Rmsnorm(attrs) = &first.attrs { Some((x, attrs)) } else { None };
+                    self.call(machine, last, |y| self.call(machine, node, |call| step::linear(call, attrs, norm, conv.then_some(y))))
+                })
+            }
+        }
     }
 
     /// Describes a node to its op.

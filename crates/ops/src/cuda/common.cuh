@@ -7,9 +7,23 @@ typedef unsigned short u16;
 
 #ifndef EMULATED
 // KERNEL(add_x1, AddParams) { … p.rows … }: the one argument is p, by value. The second form says the most threads a block has, and
-// may say how many blocks a multiprocessor is to have room for.
-#define KERNEL(name, Params) extern "C" __global__ void name(const __grid_constant__ Params p)
-#define KERNEL_BOUNDS(name, Params, ...) extern "C" __global__ void __launch_bounds__(__VA_ARGS__) name(const __grid_constant__ Params p)
+// may say how many blocks a multiprocessor is to have room for. From compute capability 9.0 on, the blocks of a kernel may be there before the
+// kernel in front of it is done, and wait for it before they begin; those of KERNEL_EARLY begin at once, and touch nothing but what no kernel
+// of a program writes before they have called inputs_ready(), which every thread has to.
+#define KERNEL_EARLY(name, Params, ...)                                                                       \
+  static __device__ __forceinline__ void name##_body(const Params& p);                                        \
+  extern "C" __global__ void __launch_bounds__(__VA_ARGS__) name(const __grid_constant__ Params p) {          \
+    name##_body(p);                                                                                           \
+  }                                                                                                           \
+  static __device__ __forceinline__ void name##_body(const Params& p)
+#define KERNEL_BOUNDS(name, Params, ...)                                                                      \
+  static __device__ __forceinline__ void name##_body(const Params& p);                                        \
+  extern "C" __global__ void __launch_bounds__(__VA_ARGS__) name(const __grid_constant__ Params p) {          \
+    inputs_ready();                                                                                           \
+    name##_body(p);                                                                                           \
+  }                                                                                                           \
+  static __device__ __forceinline__ void name##_body(const Params& p)
+#define KERNEL(name, Params) KERNEL_BOUNDS(name, Params, 1024)
 // SHARED(float, tile, [32][33]); lies at a multiple of 16. Its contents do not matter when a block begins.
 #define SHARED(type, name, ...) __shared__ __align__(16) type name __VA_ARGS__
 // The launch's dynamic shared memory, at a multiple of 16.
@@ -28,6 +42,16 @@ __device__ __forceinline__ u16 narrow_f16(float x) {
   asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y) : "f"(x));
   return y;
 }
+
+/// Waits until the kernel in front is done, and with it all those before; then lets the blocks of the next one come.
+__device__ __forceinline__ void inputs_ready() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+/// Brings what lies there nearer. A hint: what is read later is what is there then.
+__device__ __forceinline__ void prefetch(const void* at) { asm volatile("prefetch.global.L2 [%0];" ::"l"(at)); }
 
 /// 2^x to within 2 ulp; subnormal results are 0.
 __device__ __forceinline__ float ex2(float x) {
@@ -196,4 +220,74 @@ struct Fault {
 };
 __device__ __forceinline__ void report(Fault* fault, u32 node, int id) {
   if (atomicCAS(&fault->node, 0u, node + 1) == 0u) fault->id = id;
+}
+
+/// Sums of COUNT values each over the lanes of a warp, in COUNT − 1 shuffles and a few, not 5·COUNT: halves of the values are exchanged for
+/// halves of the lanes. Lane i ends with the sum of value i / (32 / COUNT).
+template <int COUNT, int BIT = 16>
+__device__ __forceinline__ float sum_lanes(float* values, u32 lane) {
+  if constexpr (COUNT > 1) {
+    constexpr int HALF = COUNT / 2;
+    const bool upper = lane & BIT;
+#pragma unroll
+    for (int i = 0; i < HALF; ++i) {
+      const float keep = upper ? values[i + HALF] : values[i], send = upper ? values[i] : values[i + HALF];
+      values[i] = keep + __shfl_xor_sync(0xFFFFFFFFu, send, BIT);
+    }
+    return sum_lanes<HALF, BIT / 2>(values, lane);
+  } else {
+    float sum = values[0];
+    for (int bit = BIT; bit > 0; bit /= 2) sum += __shfl_xor_sync(0xFFFFFFFFu, sum, bit);
+    return sum;
+  }
+}
+
+__device__ __forceinline__ float round_bf16(float x) { return widen_bf16(narrow_bf16(x)); }
+
+/// How W is stored. LANE: elements of the sixteen bytes that a lane loads at once.
+struct WeightF32 {
+  using T = float;
+  static constexpr u32 LANE = 4;
+  static __device__ __forceinline__ u32 word(const T* row, u32 at, u32 k) { return at < k ? __float_as_uint(row[at]) : 0; }
+  static __device__ __forceinline__ void widen(u32 word, float* to, bool rounds) { *to = rounds ? round_bf16(__uint_as_float(word)) : __uint_as_float(word); }
+};
+template <class Widen>
+struct WeightHalf {
+  using T = u16;
+  static constexpr u32 LANE = 8;
+  static __device__ __forceinline__ u32 word(const T* row, u32 at, u32 k) {
+    return (at < k ? row[at] : 0u) | (at + 1 < k ? u32(row[at + 1]) << 16 : 0u);
+  }
+  static __device__ __forceinline__ void widen(u32 word, float* to, bool) { Widen::pair(word, to); }
+};
+struct WidenBf16 {
+  static __device__ __forceinline__ void pair(u32 word, float* to) { to[0] = __uint_as_float(word << 16), to[1] = __uint_as_float(word & 0xFFFF0000u); }
+};
+struct WidenF16 {
+  static __device__ __forceinline__ void pair(u32 word, float* to) { to[0] = widen_f16(word & 0xFFFFu), to[1] = widen_f16(word >> 16); }
+};
+using WeightBf16 = WeightHalf<WidenBf16>;
+using WeightF16 = WeightHalf<WidenF16>;
+
+template <class W>
+__device__ __forceinline__ void widen_piece(const uint4& piece, float (&to)[W::LANE], bool rounds) {
+  constexpr u32 PART = W::LANE / 4;
+  W::widen(piece.x, to, rounds), W::widen(piece.y, to + PART, rounds);
+  W::widen(piece.z, to + 2 * PART, rounds), W::widen(piece.w, to + 3 * PART, rounds);
+}
+
+constexpr float LOG2E = 1.44269504f;
+
+/// 2^p within 1.5 ulp, and exact but for rounding where p is small: errors of a decay add up over the steps that a state is remembered, and
+/// those of ex2.approx would show in 24 bits.
+__device__ __forceinline__ float precise_exp2(float p) {
+  p = fminf(fmaxf(p, -126.0f), 126.0f);
+  // Adding 1.5 · 2^23 rounds to an integer, which is then in the low bits.
+  const float shifted = p + 12582912.0f, r = p - (shifted - 12582912.0f);
+  float q = fmaf(0.00015594677f, r, 0.00134066438f);
+  q = fmaf(q, r, 0.00961769298f);
+  q = fmaf(q, r, 0.0555031055f);
+  q = fmaf(q, r, 0.240226528f);
+  q = fmaf(q, r, 0.693147215f);
+  return __int_as_float(__float_as_int(fmaf(q, r, 1.0f)) + int(__float_as_uint(shifted) << 23));
 }

@@ -93,6 +93,7 @@ void copies_wait(int pending);
   static void name##_call(const void* p) { name(*static_cast<const Params*>(p)); }                           \
   static emulator::Kernel name##_kernel(#name, sizeof(Params), emulator::first(__VA_ARGS__), name##_call);   \
   static void name(const Params p)
+#define KERNEL_EARLY KERNEL_BOUNDS
 #define SHARED(type, name, ...)                                                             \
   using name##_type = type __VA_ARGS__;                                                     \
   static char name##_place;                                                                 \
@@ -210,6 +211,8 @@ template <int COUNT>
 void registers_more() {}
 template <int COUNT>
 void registers_fewer() {}
+inline void inputs_ready() {}
+inline void prefetch(const void*) {}
 inline void copy16(void* to, const void* from, int bytes = 16) { emulator::copy16(to, from, bytes); }
 inline void copies_commit() { emulator::copies_commit(); }
 template <int PENDING>

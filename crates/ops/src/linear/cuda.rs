@@ -2,7 +2,8 @@
 //!
 //! | rows of x | factors | way |
 //! |---|---|---|
-//! | ≤ 8 | any | *few*: W is streamed once for up to 8 rows |
+//! | 1 | columns that fit a kernel of [`step`](crate::step) | that |
+//! | ≤ 8 | other | *few*: W is streamed once for up to 8 rows |
 //! | > 8 (f32 W: > 32) | bf16, k a multiple of 8, cuBLASLt is there | *gemm*: x, unless it is bf16, and an f32 W by blocks, are rounded before it |
 //! | ≤ 32 | other | few, once for each 8 rows |
 //! | > 32 | other | *tile* |
@@ -14,6 +15,7 @@ use statespace_plan::DType;
 use statespace_plan::ops::{Compute, LinearAttrs};
 
 use crate::cuda::{Call, Launch, Operand, Params, Step, size, stored};
+use crate::step;
 
 /// As in `kernel.cu`.
 const THREADS: usize = 256;
@@ -85,6 +87,9 @@ struct LinearFinishParams {
 
 /// `y` may be the residual.
 pub fn launches(call: &Call, attrs: &LinearAttrs) -> Vec<Step> {
+    if let Some(step) = step::linear(call, attrs, None, None) {
+        return vec![step];
+    }
     let (product, out) = parts(call, attrs);
     let mut steps = product.prepare();
     steps.extend(product.columns(0, call.sizes.m, &out));
@@ -234,15 +239,14 @@ impl Product<'_> {
         let is_ragged = !self.is_aligned(weight);
         let (at_once, kind) = match rows {
             _ if is_ragged => (8, "ragged"),
-            1 => (1, "few1"),
-            2..=4 => (4, "few4"),
+            1..=4 => (4, "few4"),
             _ => (8, "few8"),
         };
         let lane = 16 / size(self.weight.dtype);
         let step = 32 * lane;
         // All of x if it fits. Else so many columns that `split` warps take the same number of steps each; two blocks of 96 kB fit everywhere
-        // from compute capability 8.0 on, or three of 48.
-        let budget = if at_once == 1 { 12288 } else { 24576 / at_once };
+        // from compute capability 8.0 on.
+        let budget = 24576 / at_once;
         let chunk = Some(k.next_multiple_of(step)).filter(|&all| all <= budget).unwrap_or(budget);
         // The same for any number of rows, and with it the order of the sums.
         let most = if k <= 3072 { 8 } else { 4 };
@@ -253,7 +257,7 @@ impl Product<'_> {
         let passes = rows.div_ceil(at_once);
         let groups = count.div_ceil(GROUP * (WARPS / split));
         // As many blocks as are there at once, or fewer that all have the same to do.
-        let at_a_time = (multiprocessors * if at_once == 1 { 3 } else { 2 } / passes).max(1);
+        let at_a_time = (multiprocessors * 2 / passes).max(1);
         let blocks = groups.div_ceil(groups.div_ceil(at_a_time)) * passes;
         let kernel = kernel(kind, self.weight.dtype);
         self.launch(
@@ -381,9 +385,6 @@ fn launch(kernel: &'static str, blocks: usize, shared: usize, params: Params) ->
 
 fn kernel(kind: &str, dtype: DType) -> &'static str {
     match (kind, dtype) {
-        ("few1", DType::F32) => "linear_few1_f32",
-        ("few1", DType::Bf16) => "linear_few1_bf16",
-        ("few1", _) => "linear_few1_f16",
         ("few4", DType::F32) => "linear_few4_f32",
         ("few4", DType::Bf16) => "linear_few4_bf16",
         ("few4", _) => "linear_few4_f16",

@@ -52,33 +52,6 @@ __device__ __forceinline__ void load4(const float* from, float* to) {
   const float4 x = *reinterpret_cast<const float4*>(from);
   to[0] = x.x, to[1] = x.y, to[2] = x.z, to[3] = x.w;
 }
-__device__ __forceinline__ float round_bf16(float x) { return widen_bf16(narrow_bf16(x)); }
-
-/// How W is stored. LANE: elements of the sixteen bytes that a lane loads at once.
-struct WeightF32 {
-  using T = float;
-  static constexpr u32 LANE = 4;
-  static __device__ u32 word(const T* row, u32 at, u32 k) { return at < k ? __float_as_uint(row[at]) : 0; }
-  static __device__ void widen(u32 word, float* to, bool rounds) { *to = rounds ? round_bf16(__uint_as_float(word)) : __uint_as_float(word); }
-};
-template <class Widen>
-struct WeightHalf {
-  using T = u16;
-  static constexpr u32 LANE = 8;
-  static __device__ u32 word(const T* row, u32 at, u32 k) {
-    return (at < k ? row[at] : 0u) | (at + 1 < k ? u32(row[at + 1]) << 16 : 0u);
-  }
-  static __device__ void widen(u32 word, float* to, bool) { Widen::pair(word, to); }
-};
-struct WidenBf16 {
-  static __device__ void pair(u32 word, float* to) { to[0] = __uint_as_float(word << 16), to[1] = __uint_as_float(word & 0xFFFF0000u); }
-};
-struct WidenF16 {
-  static __device__ void pair(u32 word, float* to) { to[0] = widen_f16(word & 0xFFFFu), to[1] = widen_f16(word >> 16); }
-};
-using WeightBf16 = WeightHalf<WidenBf16>;
-using WeightF16 = WeightHalf<WidenF16>;
-
 /// The sixteen bytes of a row of W that begin at column `at`; zeros behind its end.
 template <class W, bool VECTOR>
 __device__ uint4 load_piece(const typename W::T* row, u32 at, u32 k) {
@@ -86,13 +59,6 @@ __device__ uint4 load_piece(const typename W::T* row, u32 at, u32 k) {
   if (at >= k) return make_uint4(0, 0, 0, 0);
   if constexpr (VECTOR) return __ldg(reinterpret_cast<const uint4*>(row + at));
   return make_uint4(W::word(row, at, k), W::word(row, at + PART, k), W::word(row, at + 2 * PART, k), W::word(row, at + 3 * PART, k));
-}
-
-template <class W>
-__device__ void widen_piece(const uint4& piece, float (&to)[W::LANE], bool rounds) {
-  constexpr u32 PART = W::LANE / 4;
-  W::widen(piece.x, to, rounds), W::widen(piece.y, to + PART, rounds);
-  W::widen(piece.z, to + 2 * PART, rounds), W::widen(piece.w, to + 3 * PART, rounds);
 }
 
 /// Whether row b · l + t, by that number, is valid; is_valid of common.cuh in 32 bits, where a division is a sixth as long.
@@ -105,66 +71,36 @@ __device__ void write(const LinearParams& p, u32 row, u32 column, float sum) {
   p.y[row * p.ldy + column] = sum;
 }
 
-/// Sums of COUNT values each over the lanes of a warp, in COUNT − 1 shuffles and a few, not 5·COUNT: halves of the values are exchanged for
-/// halves of the lanes. Lane i ends with the sum of value i / (32 / COUNT).
-template <int COUNT, int BIT = 16>
-__device__ __forceinline__ float sum_lanes(float* values, u32 lane) {
-  if constexpr (COUNT > 1) {
-    constexpr int HALF = COUNT / 2;
-    const bool upper = lane & BIT;
-#pragma unroll
-    for (int i = 0; i < HALF; ++i) {
-      const float keep = upper ? values[i + HALF] : values[i], send = upper ? values[i] : values[i + HALF];
-      values[i] = keep + __shfl_xor_sync(0xFFFFFFFFu, send, BIT);
-    }
-    return sum_lanes<HALF, BIT / 2>(values, lane);
-  } else {
-    float sum = values[0];
-    for (int bit = BIT; bit > 0; bit /= 2) sum += __shfl_xor_sync(0xFFFFFFFFu, sum, bit);
-    return sum;
-  }
-}
-
 constexpr u32 THREADS = 256, WARPS = THREADS / 32;
 
 /// Rows of W of a warp. Each piece of x that is read from shared memory serves all four: with one, eight rows of x would ask for 16 bytes of
 /// shared memory a byte of W, which is more than there are.
 constexpr u32 GROUP = 4;
 
-/// Columns `base` … `base + chunk` of ROWS rows of x into shared memory, rounded if need be; zeros for what is not there or not valid. All loads
-/// are under way before the first is stored.
+/// Columns `base` … `base + chunk` of ROWS rows of x into shared memory, rounded if need be; zeros for what is not there or not valid.
 template <u32 LANE, int ROWS>
 __device__ __forceinline__ void stage_x(const LinearParams& p, u32 start, u32 valid, u32 base, float* xs) {
-  constexpr int AHEAD = ROWS == 1 ? 4 : 1;
-  for (u32 first = threadIdx.x * 4; first < p.chunk; first += AHEAD * THREADS * 4) {
-    float values[AHEAD][ROWS][4] = {};
+  for (u32 at = threadIdx.x * 4; at < p.chunk; at += THREADS * 4) {
+    // All rows are under way before the first is stored.
+    float values[ROWS][4] = {};
 #pragma unroll
-    for (int n = 0; n < AHEAD; ++n) {
-      const u32 at = base + first + n * THREADS * 4;
+    for (int r = 0; r < ROWS; ++r) {
+      const float* x = p.x + (start + r) * p.ldx;
+      const u32 k = valid >> r & 1 ? p.k : 0, from = base + at;
+      if (p.aligned & 1) {
+        if (from < k) load4(x + from, values[r]);
+      } else {
 #pragma unroll
-      for (int r = 0; r < ROWS; ++r) {
-        const float* x = p.x + (start + r) * p.ldx;
-        const u32 k = valid >> r & 1 ? p.k : 0;
-        if (p.aligned & 1) {
-          if (at < k) load4(x + at, values[n][r]);
-        } else {
-#pragma unroll
-          for (u32 i = 0; i < 4; ++i) values[n][r][i] = at + i < k ? x[at + i] : 0.0f;
-        }
+        for (u32 i = 0; i < 4; ++i) values[r][i] = from + i < k ? x[from + i] : 0.0f;
       }
     }
 #pragma unroll
-    for (int n = 0; n < AHEAD; ++n) {
-      const u32 at = first + n * THREADS * 4;
-      if (at >= p.chunk) break;
-#pragma unroll
-      for (int r = 0; r < ROWS; ++r) {
-        float4 x = make_float4(values[n][r][0], values[n][r][1], values[n][r][2], values[n][r][3]);
-        if (p.rounds) x = make_float4(round_bf16(x.x), round_bf16(x.y), round_bf16(x.z), round_bf16(x.w));
-        // A lane takes eight columns by two loads: the first fours and the last fours lie apart, so that neighbors' are neighbors.
-        const u32 place = LANE == 8 ? at / 4 % 2 * (p.chunk / 2) + at / 8 * 4 : at;
-        *reinterpret_cast<float4*>(xs + r * p.chunk + place) = x;
-      }
+    for (int r = 0; r < ROWS; ++r) {
+      float4 x = make_float4(values[r][0], values[r][1], values[r][2], values[r][3]);
+      if (p.rounds) x = make_float4(round_bf16(x.x), round_bf16(x.y), round_bf16(x.z), round_bf16(x.w));
+      // A lane takes eight columns by two loads: the first fours and the last fours lie apart, so that neighbors' are neighbors.
+      const u32 place = LANE == 8 ? at / 4 % 2 * (p.chunk / 2) + at / 8 * 4 : at;
+      *reinterpret_cast<float4*>(xs + r * p.chunk + place) = x;
     }
   }
 }
@@ -377,7 +313,6 @@ __device__ void narrow_row(const LinearRoundParams& p, bool valid, const Narrow&
 }  // namespace
 
 #define KERNELS(type, Weight)                                                                             \
-  KERNEL_BOUNDS(linear_few1_##type, LinearParams, THREADS) { few<Weight, 1, true>(p); }                   \
   KERNEL_BOUNDS(linear_few4_##type, LinearParams, THREADS) { few<Weight, 4, true>(p); }                   \
   KERNEL_BOUNDS(linear_few8_##type, LinearParams, THREADS, 2){ few<Weight, 8, true>(p); }                   \
   KERNEL_BOUNDS(linear_ragged_##type, LinearParams, THREADS, 2){ few<Weight, 8, false>(p); }                \

@@ -2,7 +2,7 @@
 
 namespace {
 
-constexpr float LOG2E = 1.44269504f, LN2 = 0.693147181f;
+constexpr float LN2 = 0.693147181f;
 
 struct ScanParams {
   const void *u, *dt;

@@ -28,19 +28,6 @@ namespace {
 
 constexpr int COLUMNS = 32;  // of a block that steps
 
-/// 2^p within 1.5 ulp, and exact but for rounding where p is small: errors of a decay add up over the steps that a state is remembered, and a
-/// step waits for its states, not for this.
-__device__ __forceinline__ float precise_exp2(float p) {
-  p = fminf(fmaxf(p, -126.0f), 126.0f);
-  // Adding 1.5 · 2^23 rounds to an integer, which is then in the low bits.
-  const float shifted = p + 12582912.0f, r = p - (shifted - 12582912.0f);
-  float q = fmaf(0.00015594677f, r, 0.00134066438f);
-  q = fmaf(q, r, 0.00961769298f);
-  q = fmaf(q, r, 0.0555031055f);
-  q = fmaf(q, r, 0.240226528f);
-  q = fmaf(q, r, 0.693147215f);
-  return __int_as_float(__float_as_int(fmaf(q, r, 1.0f)) + int(__float_as_uint(shifted) << 23));
-}
 
 template <typename Io>
 __device__ __forceinline__ float read(const void* from, i64 index) {

@@ -12,7 +12,7 @@ use statespace_ops::cuda::{Image, Launch, MODULES};
 use super::failed;
 use crate::error::Error;
 
-/// Dynamic shared memory that every kernel may have unasked.
+/// Shared memory that every kernel may have unasked, its own included.
 const SHARED: u32 = 48 << 10;
 
 #[derive(Default)]
@@ -27,7 +27,13 @@ struct Function {
     params: usize,
     /// The most dynamic shared memory that it was allowed.
     shared: u32,
+    /// Whether its blocks may come before the kernel in front of it is done: it waits for that by itself.
+    waits: bool,
 }
+
+/// The architecture, as 10 · major + minor, from which on kernels are compiled to wait for the one in front (`inputs_ready` of `common.cuh`).
+/// On a newer GPU the driver may have made its code from older PTX, in which they do not.
+const WAITS: i32 = 90;
 
 impl Kernels {
     /// Loads what a launch needs. A first launch in the midst of a capture could not.
@@ -46,7 +52,13 @@ impl Kernels {
                 let (mut offset, mut params) = (0, 0);
                 // SAFETY: writes two numbers about a function of a loaded module.
                 unsafe { sys::cuFuncGetParamInfo(function, 0, &mut offset, &mut params) }.result().map_err(&refused)?;
-                entry.insert(Function { function, params, shared: SHARED })
+                let own = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES;
+                // SAFETY: a function of a loaded module.
+                let own = unsafe { function::get_function_attribute(function, own) }.map_err(&refused)?.max(0) as u32;
+                let architecture = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_PTX_VERSION;
+                // SAFETY: a function of a loaded module.
+                let waits = unsafe { function::get_function_attribute(function, architecture) }.map_err(&refused)? >= WAITS;
+                entry.insert(Function { function, params, shared: SHARED.saturating_sub(own), waits })
             }
         };
         // What launch relies on.
@@ -64,6 +76,11 @@ impl Kernels {
     pub(super) fn launch(&self, launch: &Launch, stream: sys::CUstream) -> Result<(), Error> {
         let function = &self.functions[&(launch.module, launch.kernel)];
         let [grid, block] = [launch.grid, launch.block];
+        let mut attribute = sys::CUlaunchAttribute {
+            id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+            pad: [0; 4],
+            value: sys::CUlaunchAttributeValue { programmaticStreamSerializationAllowed: 1 },
+        };
         let config = sys::CUlaunchConfig {
             gridDimX: grid[0],
             gridDimY: grid[1],
@@ -73,8 +90,8 @@ impl Kernels {
             blockDimZ: block[2],
             sharedMemBytes: launch.shared,
             hStream: stream,
-            attrs: std::ptr::null_mut(),
-            numAttrs: 0,
+            attrs: &raw mut attribute,
+            numAttrs: function.waits.into(),
         };
         let mut params = [launch.params.bytes().as_ptr().cast_mut().cast()];
         // SAFETY: the kernel takes one argument of this many bytes, as `prepare` has seen, which the driver copies before it returns. What the
