@@ -278,8 +278,8 @@ __device__ __forceinline__ void widen_piece(const uint4& piece, float (&to)[W::L
 
 constexpr float LOG2E = 1.44269504f;
 
-/// 2^p within 1.5 ulp, and exact but for rounding where p is small: errors of a decay add up over the steps that a state is remembered, and
-/// those of ex2.approx would show in 24 bits.
+/// 2^p within 1.5 ulp, and exact but for rounding where p is small: errors of a decay add up over the steps that a state is remembered, and a
+/// single step waits for its states, not for this.
 __device__ __forceinline__ float precise_exp2(float p) {
   p = fminf(fmaxf(p, -126.0f), 126.0f);
   // Adding 1.5 · 2^23 rounds to an integer, which is then in the low bits.
