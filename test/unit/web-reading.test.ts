@@ -169,6 +169,14 @@ describe("the end of a load", () => {
     expect((there as Error).constructor).toBe((here as Error).constructor)
   })
 
+  it.each([null, [1, 2], 5, new Map()])("by a source that is none, such as %j, is the same error as here", async (source) => {
+    const here = await failure(openCheckpoint(source as never))
+    expect(await failure(open({}, source as never))).toMatchObject({
+      code: (here as { code: string }).code,
+      message: (here as Error).message,
+    })
+  })
+
   it("by its signal is the signal's reason, before and in the middle of the weights, and leaves nothing of them in the cache", async () => {
     const reason = new Error("enough")
     expect(await failure(open({ signal: AbortSignal.abort(reason) }))).toBe(reason)

@@ -43,9 +43,10 @@ const isFiles = (source: unknown): source is ArrayLike<FileLike> =>
 function packed(source: CheckpointSource | undefined): Pick<ReadRequest, "source" | "paths"> {
   if (isFiles(source)) {
     const files = Array.from(source)
-    return { source: files, paths: files.map((file) => file?.webkitRelativePath || file?.name) }
+    const paths = files.every((file) => file instanceof Blob) ? files.map((file) => file.webkitRelativePath || file.name) : undefined
+    return { source: files, paths }
   }
-  if (typeof source !== "object" || Object.getPrototypeOf(source) !== Object.prototype) {
+  if (typeof source !== "object" || source === null || Object.getPrototypeOf(source) !== Object.prototype) {
     return { source: named(source) as CheckpointSource, paths: undefined }
   }
   const parts = Object.entries(source).map(([name, part]) => [name, Array.isArray(part) ? part.map(named) : named(part)])

@@ -102,7 +102,8 @@ class Teller {
   }
 
   hear(progress: Progress): void {
-    if (this.#last?.file !== progress.file) this.flush()
+    const last = this.#last
+    if (last !== undefined && (last.file !== progress.file || last.phase !== progress.phase)) this.flush()
     this.#last = progress
     if (performance.now() >= this.#due) this.flush()
   }
@@ -137,7 +138,8 @@ export async function read(request: object, page: Asker, signal: AbortSignal): P
     onProgress: (progress) => teller.hear(progress),
     keeper: (cache) => new FarKeeper(cache, page, () => count++),
   }
-  const { files, tokenizer, tokenizerFiles, ...rest } = await withTokenizer(await openCheckpoint(given, reading), findPlace, reading)
+  const { tokenizer, tokenizerFiles, files: found, ...rest } = await withTokenizer(await openCheckpoint(given, reading), findPlace, reading)
+  let files = found
   teller.flush()
   const data = tokenizer && tokenizerFiles && dataOf(tokenizer, tokenizerFiles)
   return {
@@ -145,11 +147,14 @@ export async function read(request: object, page: Asker, signal: AbortSignal): P
     transfer: data === undefined ? [] : [data.words.bytes.buffer as ArrayBuffer, data.words.ends.buffer as ArrayBuffer],
     encode: (text) => (tokenizer as Tokenizer).encode(text),
     async handOver(tensors) {
-      const { read: at, ...handed } = await handOver(files, tensors, "wasm")
+      const taken = files
+      // They may be bytes that came with the request, and are needed once.
+      files = []
+      const { read: at, ...handed } = await handOver(taken, tensors, "wasm")
       const own = (number: number) => tensors.filter(({ file }) => file === number)
       return {
         ...handed,
-        edges: () => files.map((_, number) => packEdges(own(number), (offset, length) => at(number, offset, length))),
+        edges: () => taken.map((_, number) => packEdges(own(number), (offset, length) => at(number, offset, length))),
         close() {
           teller.flush()
           return handed.close()
