@@ -72,6 +72,17 @@ describe("long text", () => {
   })
 })
 
+test("short text goes where the words are, and only text does", async () => {
+  const { sent, encoder } = elsewhere()
+  const here = { ...tokenizer, cut: tokenizer.cut.bind(tokenizer), encode: () => [], encodeSlices: () => expect.unreachable() }
+  const reader = new IdReader(4096, () => here, encoder, true)
+  expect([...(await reader.read("The compiler will"))]).toEqual(tokenizer.encode("The compiler will"))
+  expect(await all(reader.stream(["The compiler", " will"]))).toEqual(tokenizer.encode("The compiler will"))
+  expect([...(await reader.read("")), ...(await reader.read([5, 6]))]).toEqual([5, 6])
+  expect(sent).toEqual(["The compiler will", "The compiler will"])
+  expect([reader.waits("a"), reader.waits(""), reader.waits([1])]).toEqual([true, false, false])
+})
+
 test("short text stays here", async () => {
   const { sent, encoder } = elsewhere()
   const reader = new IdReader(4096, () => tokenizer, encoder)
