@@ -21,8 +21,8 @@ export interface ScanOperands {
 }
 
 /**
- * Selective scan (arXiv 2312.00752, algorithm 2) of u and dt, [b, l, e] in f32, bf16 or f16, which y is in, too: with Δ = softplus(dt + dtBias), or the
- * sum itself without `softplus`, h[n] ← exp(Δ·A[n])·h[n] + Δ·B[n]·u and y = (Σₙ C[n]·h[n] + D·u)·silu(z).
+ * Selective scan (arXiv 2312.00752, algorithm 2) of u and dt, [b, l, e] in f32, bf16 or f16, which y is in, too: with
+ * Δ = softplus(dt + dtBias), or the sum itself without `softplus`, h[n] ← exp(Δ·A[n])·h[n] + Δ·B[n]·u and y = (Σₙ C[n]·h[n] + D·u)·silu(z).
  */
 export function scan(u: Tensor, dt: Tensor, operands: ScanOperands): Tensor {
   const { dtBias, softplus, groups, ...inputs } = operands

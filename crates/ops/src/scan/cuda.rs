@@ -68,8 +68,8 @@ const OTHERS: [Walk; 4] = [
     Walk { names: names!("n128"), n: 128, lanes: 16, channels: 16, steps: 32, stages: [2, 2] },
 ];
 
-/// The kernels that keep states in memory, and the channels of their blocks.
-const STEP: ([&str; 3], usize) = (names!("step"), 32);
+/// The kernels that keep states in memory, and the channels of their blocks: one a thread, or four where there are blocks enough of them.
+const STEPS: [([&str; 3], usize); 2] = [(names!("step"), 32), (names!("step4"), 128)];
 
 /// Threads of a walk's block that load, prepare and finish.
 const HELPING: usize = 128;
@@ -111,7 +111,10 @@ pub fn launches(call: &Call, attrs: &ScanAttrs) -> Vec<Step> {
     }
     let per_group = sizes.e / groups;
     let walk = Walk::choose(call, groups, u.dtype);
-    let channels = walk.map_or(STEP.1, |walk| walk.channels);
+    let whole = [u, dt, z, y, a, state].into_iter().all(|operand| operand.is_aligned(4)) && per_group.is_multiple_of(4);
+    let enough = 4 * call.device.multiprocessors as usize;
+    let step = STEPS[usize::from(whole && blocks(call, groups, STEPS[1].1) >= enough)];
+    let channels = walk.map_or(step.1, |walk| walk.channels);
     let chunk = 16 / size(u.dtype);
     // Copies are of 16 bytes, results of four channels at most.
     let starts = groups == 1 || (per_group.is_multiple_of(chunk) && sizes.n.is_multiple_of(chunk));
@@ -155,9 +158,8 @@ pub fn launches(call: &Call, attrs: &ScanAttrs) -> Vec<Step> {
         Some(walk) => launch(walk.names, [(HELPING + walk.channels * walk.lanes) as u32, 1, 1], walk.shared(u.dtype)),
         None => {
             // Where there are blocks enough, a thread's own states are what hides latency.
-            let few = blocks < 4 * call.device.multiprocessors as usize;
-            let shares = (sizes.n / if few { 2 } else { 4 }).clamp(1, 16);
-            launch(STEP.0, [STEP.1 as u32, shares as u32, 1], 0)
+            let shares = (sizes.n / if blocks < enough { 2 } else { 4 }).clamp(1, 16);
+            launch(step.0, [32, shares as u32, 1], 0)
         }
     }
 }

@@ -26,59 +26,70 @@ WALKS(f16, Half, 3)
 
 namespace {
 
-constexpr int COLUMNS = 32;  // of a block that steps
-
-
 template <typename Io>
 __device__ __forceinline__ float read(const void* from, i64 index) {
   return Io::widen(static_cast<const typename Io::Raw*>(from)[index]);
 }
 
-/// All steps with the states in memory, shared out over the threads in y.
-template <typename Io>
+/// All steps with the states in memory. A thread has W neighboring channels, and of their states the share of its y.
+template <typename Io, int W>
 __device__ __forceinline__ void step(const ScanParams& p) {
   constexpr int TOGETHER = 4;  // loads on their way at once
-  SHARED(float, sums, [16][COLUMNS]);
-  const Place at = place(p, COLUMNS);
-  const int column = threadIdx.x, share = threadIdx.y, shares = blockDim.y;
-  const i64 c = at.first + column, valid = valid_length(p.lens, at.b, p.l);
-  const bool in = column < at.width;
+  SHARED(Floats<W>, sums, [16][32]);
+  const Place at = place(p, 32 * W);
+  const int share = threadIdx.y, shares = blockDim.y;
+  const i64 c = at.first + threadIdx.x * W, valid = valid_length(p.lens, at.b, p.l);
+  const bool in = threadIdx.x * W < at.width;
   for (i64 t = 0; t < valid; ++t) {
     const i64 row = at.b * p.l + t;
-    float sum = 0.0f, u = 0.0f;
+    Floats<W> sum = {}, u = {};
     if (in) {
-      u = read<Io>(p.u, row * p.ld_u + c);
-      float delta = read<Io>(p.dt, row * p.ld_dt + c) + (p.dt_bias ? p.dt_bias[c] : 0.0f);
-      // ln(1 + e^s) without the loss of either end.
-      if (p.softplus) delta = fmaxf(delta, 0.0f) + log1pf(expf(-fabsf(delta)));
-      const float delta_u = delta * u;
-      delta *= LOG2E;
+      u = load_stored<W>(p.u, row * p.ld_u + c, Io::TYPE);
+      Floats<W> delta = load_stored<W>(p.dt, row * p.ld_dt + c, Io::TYPE), delta_u;
+#pragma unroll
+      for (int k = 0; k < W; ++k) {
+        const float s = delta.v[k] + (p.dt_bias ? p.dt_bias[c + k] : 0.0f);
+        // ln(1 + e^s) without the loss of either end.
+        const float d = p.softplus ? fmaxf(s, 0.0f) + log1pf(expf(-fabsf(s))) : s;
+        delta.v[k] = d * LOG2E, delta_u.v[k] = d * u.v[k];
+      }
       for (i64 n = share; n < p.n; n += TOGETHER * shares) {
-        float A[TOGETHER], h[TOGETHER], B[TOGETHER], C[TOGETHER];
+        Floats<W> A[TOGETHER], h[TOGETHER];
+        float B[TOGETHER], C[TOGETHER];
 #pragma unroll
         for (int i = 0; i < TOGETHER; ++i) {
           const i64 own = n + i * shares, of_group = at.group * p.n + own;
           const bool more = own < p.n;
-          A[i] = more ? p.A[own * p.e + c] : 0.0f;
-          h[i] = more ? p.state[(at.b * p.n + own) * p.e + c] : 0.0f;
+          A[i] = more ? load<W>(p.A, own * p.e + c) : Floats<W>{};
+          h[i] = more ? load<W>(p.state, (at.b * p.n + own) * p.e + c) : Floats<W>{};
           B[i] = more ? read<Io>(p.B, row * p.ld_B + of_group) : 0.0f;
           C[i] = more ? read<Io>(p.C, row * p.ld_C + of_group) : 0.0f;
         }
 #pragma unroll
         for (int i = 0; i < TOGETHER; ++i) {
           const i64 own = n + i * shares;
-          h[i] = fmaf(precise_exp2(delta * A[i]), h[i], delta_u * B[i]);
-          sum = fmaf(C[i], h[i], sum);
-          if (own < p.n) p.state[(at.b * p.n + own) * p.e + c] = h[i];
+#pragma unroll
+          for (int k = 0; k < W; ++k) {
+            h[i].v[k] = fmaf(precise_exp2(delta.v[k] * A[i].v[k]), h[i].v[k], delta_u.v[k] * B[i]);
+            sum.v[k] = fmaf(C[i], h[i].v[k], sum.v[k]);
+          }
+          if (own < p.n) store<W>(p.state, (at.b * p.n + own) * p.e + c, h[i]);
         }
       }
     }
-    sums[share][column] = sum;
+    sums[share][threadIdx.x] = sum;
     __syncthreads();
     if (in && share == 0) {
-      for (int i = 1; i < shares; ++i) sum += sums[i][column];
-      const float gate = p.z ? silu<Single>(read<Io>(p.z, row * p.ld_z + c)) : 1.0f;
-      store_stored<1>(p.y, row * p.e + c, p.y_type, {{(p.D ? fmaf(p.D[c], u, sum) : sum) * gate}});
+      for (int i = 1; i < shares; ++i) {
+#pragma unroll
+        for (int k = 0; k < W; ++k) sum.v[k] += sums[i][threadIdx.x].v[k];
+      }
+      const Floats<W> z = p.z ? load_stored<W>(p.z, row * p.ld_z + c, Io::TYPE) : Floats<W>{};
+#pragma unroll
+      for (int k = 0; k < W; ++k) {
+        sum.v[k] = (p.D ? fmaf(p.D[c + k], u.v[k], sum.v[k]) : sum.v[k]) * (p.z ? silu<Single>(z.v[k]) : 1.0f);
+      }
+      store_stored<W>(p.y, row * p.e + c, p.y_type, sum);
     }
     __syncthreads();
   }
@@ -86,7 +97,10 @@ __device__ __forceinline__ void step(const ScanParams& p) {
 
 }  // namespace
 
-// Grid as there, of 32 channels; up to 16 shares of the states.
-KERNEL_BOUNDS(scan_step_f32, ScanParams, 16 * COLUMNS) { step<Single>(p); }
-KERNEL_BOUNDS(scan_step_bf16, ScanParams, 16 * COLUMNS) { step<Brain>(p); }
-KERNEL_BOUNDS(scan_step_f16, ScanParams, 16 * COLUMNS) { step<Half>(p); }
+// Grid as there, of 32 channels or of 128; up to 16 shares of the states.
+#define STEPS(type, Io)                                                        \
+  KERNEL_BOUNDS(scan_step_##type, ScanParams, 16 * 32) { step<Io, 1>(p); }     \
+  KERNEL_BOUNDS(scan_step4_##type, ScanParams, 16 * 32) { step<Io, 4>(p); }
+STEPS(f32, Single)
+STEPS(bf16, Brain)
+STEPS(f16, Half)

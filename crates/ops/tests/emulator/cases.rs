@@ -39,6 +39,9 @@ pub fn scan_ways() {
         json!({ "dims": dims([2, 3, 34, 1000]), "lens": [2, 3] }),
         json!({ "dims": dims([2, 1, 34, 130]), "lens": [0, 1], "without": ["D"] }),
         json!({ "dims": dims([9, 1, 96, 16]), "attrs": { "groups": 3 } }),
+        // Sixteen blocks of 128 channels are enough for four a thread.
+        json!({ "dims": dims([8, 1, 132, 16]), "lens": [1, 1, 0, 1, 1, 1, 1, 1] }),
+        json!({ "dims": dims([16, 1, 64, 5]), "without": ["z", "D", "dt_bias"] }),
         json!({
             "dims": dims([1, 20, 9, 4]),
             "attrs": { "softplus": false },
