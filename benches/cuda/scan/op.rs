@@ -98,7 +98,10 @@ impl<'a> Program<'a> {
         for (seed, (name, width, range)) in activations(e).into_iter().enumerate() {
             let period = bytes(dtype, &given(seed, width, range, l));
             let whole = period.len() / l.min(PERIOD) * b * l;
-            let repeated: Vec<u8> = period.iter().copied().cycle().take(whole).collect();
+            let mut repeated = Vec::with_capacity(whole);
+            while repeated.len() < whole {
+                repeated.extend_from_slice(&period[..period.len().min(whole - repeated.len())]);
+            }
             wait(|reply| engine.write(program, name.into(), repeated, reply))?;
         }
         Ok(Program { engine, program, state, weights })

@@ -1,6 +1,6 @@
 // Selective scan: see mod.rs for the equations. Two ways through a sequence:
 //
-//   walk    states in registers, tile by tile: walk.cuh, which is before this
+//   walk    states in registers, tile by tile: helper.cuh and walker.cuh, which are before this
 //   step    states stay in memory: for a single step, where each is touched once, and for any number of states
 //
 // Channels of a block lie in one group, so that they share B and C.

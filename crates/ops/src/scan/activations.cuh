@@ -1,4 +1,4 @@
-// What walk.cuh and kernel.cu share: parameters, stored types, what is due once a step and channel.
+// What a scan's kernels share: parameters, stored types, what is due once a step and channel.
 
 namespace {
 

@@ -1,4 +1,4 @@
-// A walk through a sequence with the states in registers: before kernel.cu, which says what is walked where.
+// A walk through a sequence with the states in registers: its shape, and those that help. kernel.cu says what is walked where.
 //
 // A block takes CHANNELS channels of a group through tiles of STEPS steps. Helper warps load tiles, compute what is due once a step and channel
 // (softplus before the walk, gate and rounding behind it), and store; walker warps do nothing but the recurrence. Between them lie two
@@ -8,25 +8,6 @@
 // Special functions bound it, 16 + 2 for a step and channel of 16 states, then instruction slots; benches/cuda/scan tells how it came about.
 
 namespace {
-
-/// Sums `v` over the LANES lanes of a channel, which are 2 apart, so that lane p ends with those of steps p COUNT / LANES … in v[0 …]: each
-/// exchange moves half of the values.
-template <int LANES, int COUNT>
-__device__ __forceinline__ void sum_over_lanes(float (&v)[COUNT], int p) {
-  int count = COUNT;
-#pragma unroll
-  for (int mask = LANES / 2; mask > 0; mask /= 2) {
-    count /= 2;
-#pragma unroll
-    for (int j = 0; j < COUNT / 2; ++j) {
-      if (j < count) {
-        const bool upper = p & mask;
-        const float keep = upper ? v[count + j] : v[j], give = upper ? v[j] : v[count + j];
-        v[j] = keep + __shfl_xor_sync(0xFFFFFFFFu, give, 2 * mask);
-      }
-    }
-  }
-}
 
 /// COUNT neighboring floats, by vectors of four.
 template <int COUNT>
@@ -334,84 +315,5 @@ struct Helper {
     copies_wait<0>();
   }
 };
-
-/// Walks the recurrence. A 16-byte read of shared memory takes half as long where lanes i and i ^ 1, or i and i ^ 2, read one address: bit 0 of
-/// a lane is its channel's lowest, its share follows, the channel's other bits are last.
-template <typename S>
-struct Walker {
-  static constexpr int LANES = S::LANES, OWN = S::OWN, GROUP = S::GROUP, STEPS = S::STEPS;
-  const ScanParams& p;
-  typename S::Shared& shared;
-  const int channel, share;
-  float A[OWN], h[OWN], d[GROUP], x[GROUP];
-
-  __device__ __forceinline__ Walker(const ScanParams& p, typename S::Shared& shared)
-      : p(p), shared(shared), channel(int(threadIdx.x) / (2 * LANES) * 2 + int(threadIdx.x & 1)), share(int(threadIdx.x >> 1) % LANES) {}
-
-  /// One group of steps. States are dealt out in turn: neighboring rows of B and C lie in different banks.
-  __device__ __forceinline__ void group(typename S::Prepared& tile, int t) {
-    float sums[GROUP] = {};
-    read_floats(&tile.d[channel][t], d);
-    read_floats(&tile.x[channel][t], x);
-#pragma unroll
-    for (int i = 0; i < OWN; ++i) {
-      float B[GROUP], C[GROUP];
-      read_floats(&tile.BC[0][i * LANES + share][t], B);
-      read_floats(&tile.BC[1][i * LANES + share][t], C);
-#pragma unroll
-      for (int j = 0; j < GROUP; ++j) {
-        h[i] = fmaf(ex2(d[j] * A[i]), h[i], x[j] * B[j]);
-        sums[j] = fmaf(h[i], C[j], sums[j]);
-      }
-    }
-    sum_over_lanes<LANES>(sums, share);
-    float* const to = &tile.x[channel][t + share * (GROUP / LANES)];
-    if constexpr (GROUP / LANES == 4) {
-      *reinterpret_cast<float4*>(to) = make_float4(sums[0], sums[1], sums[2], sums[3]);
-    } else if constexpr (GROUP / LANES == 2) {
-      *reinterpret_cast<float2*>(to) = make_float2(sums[0], sums[1]);
-    } else {
-      static_assert(GROUP == LANES, "a lane finishes one, two or four steps");
-      *to = sums[0];
-    }
-  }
-
-  __device__ __forceinline__ void run(const Place& at, i64 valid) {
-    const bool in = channel < at.width;
-    float* const state = p.state + at.b * p.n * p.e + at.first + channel;
-#pragma unroll
-    for (int i = 0; i < OWN; ++i) {
-      const i64 n = i * LANES + share;
-      A[i] = in && n < p.n ? p.A[n * p.e + at.first + channel] : 0.0f;
-      h[i] = in && n < p.n ? state[n * p.e] : 0.0f;
-    }
-    for (int k = 0; i64(k) * STEPS < valid; ++k) {
-      barrier_sync(PREPARED + (k & 1), S::THREADS);
-#pragma unroll 1
-      for (int t = 0; t < STEPS; t += GROUP) group(shared.prepared[k & 1], t);
-      barrier_arrive(WALKED + (k & 1), S::THREADS);
-    }
-#pragma unroll
-    for (int i = 0; i < OWN; ++i) {
-      const i64 n = i * LANES + share;
-      if (in && n < p.n) state[n * p.e] = h[i];
-    }
-  }
-};
-
-/// WALKING registers for a walker, HELPING for a helper, where the GPU can move them from one to the other.
-template <typename S, int WALKING, int HELPING>
-__device__ __forceinline__ void walk(const ScanParams& p) {
-  DYNAMIC_SHARED(typename S::Shared, shared);
-  const Place at = place(p, S::CHANNELS);
-  const i64 valid = valid_length(p.lens, at.b, p.l);
-  if (threadIdx.x < 32 * S::WALKERS) {
-    if constexpr (WALKING > 0) registers_more<WALKING>();
-    Walker<S>(p, *shared).run(at, valid);
-  } else {
-    if constexpr (HELPING > 0) registers_fewer<HELPING>();
-    Helper<S>(p, *shared, at, valid).run();
-  }
-}
 
 }  // namespace
