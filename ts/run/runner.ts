@@ -13,8 +13,8 @@ export const chunkRows = 512
 /** Steps that a step program can record in one run: the slots of its outputs. */
 export const maxSteps = 8
 
-/** The same on a GPU, where they do, as long as there are so many left; the largest comes first. */
-const gpuChunkRows = [8192, 2048]
+/** The same on a GPU, where they do, as long as so many are nearly filled; the largest comes first. */
+const gpuChunkRows = [16384, 8192, 2048]
 /** Rows of a batch that run together at most: more gain nothing on a CPU, and each size is a program of its own. */
 const maxRows = { cpu: 64, gpu: 256 }
 
@@ -85,7 +85,7 @@ export class Runner {
   /** Positions of the next chunk program for b rows, of which the longest has so many to be fed. */
   chunkLength(rows: number, left: number): number {
     const lengths = this.isGpu ? gpuChunkRows.map((positions) => Math.floor(positions / rows)) : []
-    const fits = (l: number): boolean => l <= left && this.fits({ kind: "chunk", b: rows, l })
+    const fits = (l: number): boolean => 0.75 * l <= left && this.fits({ kind: "chunk", b: rows, l })
     return lengths.find((l) => l > chunkLength(rows) && fits(l)) ?? chunkLength(rows)
   }
 

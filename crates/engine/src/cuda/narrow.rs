@@ -48,7 +48,7 @@ pub(super) fn narrow(nodes: &mut [Node], may: &[[u32; 2]]) {
 }
 
 impl Value {
-    /// If its kernels know bf16, and one is that of a product.
+    /// If its kernels know bf16, and one is that of a product, unless nobody reads it.
     fn new(nodes: &[Node], may: &[[u32; 2]], node: usize, output: usize) -> Option<Value> {
         let mut value = Value { node, output, readers: Vec::new() };
         let slot = value.slot(nodes);
@@ -69,7 +69,9 @@ impl Value {
             }
         }
         let is_product = |node: usize| matches!(nodes[node].attrs, Attrs::Linear(_));
-        (!value.readers.is_empty() && (is_product(node) || value.readers.iter().any(|(reader, _)| is_product(*reader)))).then_some(value)
+        // What nobody reads may be written over what becomes bf16.
+        let fits = value.readers.is_empty() || is_product(node) || value.readers.iter().any(|(reader, _)| is_product(*reader));
+        fits.then_some(value)
     }
 
     fn slot<'a>(&self, nodes: &'a [Node]) -> &'a Slot {
