@@ -43,8 +43,9 @@ test("crates plan and engine stay within 4500 lines", () => {
 })
 
 // The driver's calls, each with its reason to be sound; an emulated device beside it; the programs that both run.
-test("the CUDA executor stays within 1500 lines", () => {
-  expect(total(files("crates/engine", ".rs").filter(isCuda))).toBeLessThanOrEqual(1500)
+// 1500 until it launched nodes together and chose which values are kept in bf16.
+test("the CUDA executor stays within 1600 lines", () => {
+  expect(total(files("crates/engine", ".rs").filter(isCuda))).toBeLessThanOrEqual(1600)
 })
 
 test("crate simd stays within 2500 lines", () => {
