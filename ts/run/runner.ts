@@ -158,8 +158,8 @@ export class Runner {
   }
 
   /**
-   * Feeds up to `length` (default: the module's `chunkLength`) ids of each row and reads outputs. Everything is queued before the first await, so that another session
-   * cannot come between the writing of an input and the run that reads it.
+   * Feeds up to `length` (default: the module's `chunkLength`) ids of each row and reads outputs. Everything is queued before the first await, so
+   * that another session cannot come between the writing of an input and the run that reads it.
    */
   async chunk<K extends string>(
     state: StateHandle,

@@ -184,8 +184,8 @@ impl Product<'_> {
             return Layout { x: 0, scale: 0, weight: 0, part: 0, workspace: 0, end: 0, width: columns };
         }
         let between = BETWEEN * self.call.device.multiprocessors as usize;
-        let most = [(!direct, 4 * rows), (self.weight.dtype == DType::F32, 2 * k)];
-        let most = most.into_iter().filter(|(is_left, _)| *is_left).map(|(_, bytes)| between / bytes).min().unwrap_or(columns);
+        let left = [(!direct, 4 * rows), (self.weight.dtype == DType::F32, 2 * k)].into_iter().filter(|(is_left, _)| *is_left);
+        let most = left.map(|(_, bytes)| between / bytes).min().unwrap_or(columns);
         // A weight's block begins at a multiple of 256 bytes, as cuBLASLt's best kernels want it.
         let width = if most < columns { (most / TILE_COLUMNS).max(1) * TILE_COLUMNS } else { columns };
         let mut end = self.scratch;
@@ -314,8 +314,7 @@ impl Product<'_> {
         let (rows, k, direct) = (self.call.rows(), self.call.sizes.k, self.is_direct(out));
         let layout = self.layout(count, direct);
         let mut steps = Vec::new();
-        let mut weight = weight + (start * k * size(self.weight.dtype)) as u64;
-        let mut dtype = self.weight.dtype;
+        let (mut weight, mut dtype) = (weight + (start * k * size(self.weight.dtype)) as u64, self.weight.dtype);
         if dtype == DType::F32 {
             steps.push(round(Operand { address: weight, ld: k, dtype }, layout.weight, 0, 0, [width, width, k]));
             (weight, dtype) = (layout.weight, DType::Bf16);
