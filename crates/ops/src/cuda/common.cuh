@@ -249,7 +249,9 @@ struct WeightF32 {
   using T = float;
   static constexpr u32 LANE = 4;
   static __device__ __forceinline__ u32 word(const T* row, u32 at, u32 k) { return at < k ? __float_as_uint(row[at]) : 0; }
-  static __device__ __forceinline__ void widen(u32 word, float* to, bool rounds) { *to = rounds ? round_bf16(__uint_as_float(word)) : __uint_as_float(word); }
+  static __device__ __forceinline__ void widen(u32 word, float* to, bool rounds) {
+    *to = rounds ? round_bf16(__uint_as_float(word)) : __uint_as_float(word);
+  }
 };
 template <class Widen>
 struct WeightHalf {
@@ -261,7 +263,9 @@ struct WeightHalf {
   static __device__ __forceinline__ void widen(u32 word, float* to, bool) { Widen::pair(word, to); }
 };
 struct WidenBf16 {
-  static __device__ __forceinline__ void pair(u32 word, float* to) { to[0] = __uint_as_float(word << 16), to[1] = __uint_as_float(word & 0xFFFF0000u); }
+  static __device__ __forceinline__ void pair(u32 word, float* to) {
+    to[0] = __uint_as_float(word << 16), to[1] = __uint_as_float(word & 0xFFFF0000u);
+  }
 };
 struct WidenF16 {
   static __device__ __forceinline__ void pair(u32 word, float* to) { to[0] = widen_f16(word & 0xFFFFu), to[1] = widen_f16(word >> 16); }
