@@ -52,6 +52,12 @@ __device__ __forceinline__ void inputs_ready() {
 }
 /// Brings what lies there nearer. A hint: what is read later is what is there then.
 __device__ __forceinline__ void prefetch(const void* at) { asm volatile("prefetch.global.L2 [%0];" ::"l"(at)); }
+/// To nearest, ties to even; a NaN stays one.
+__device__ __forceinline__ u16 narrow_bf16(float x) {
+  u16 y;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y) : "f"(x));
+  return y;
+}
 
 /// 2^x to within 2 ulp; subnormal results are 0.
 __device__ __forceinline__ float ex2(float x) {
@@ -85,9 +91,13 @@ __device__ __forceinline__ void registers_fewer() {
 #endif
 }
 
-/// Copies `bytes` (0 … 16) from global to shared memory and fills the rest of the 16 with zeros. Both addresses are multiples of 16. What was
-/// copied is there after copies_wait, and for other threads after a barrier behind that.
-__device__ __forceinline__ void copy16(void* to, const void* from, int bytes = 16) {
+/// Copies sixteen bytes from global to shared memory; both addresses are multiples of 16. What was copied is there after copies_wait, and for
+/// other threads after a barrier behind that.
+__device__ __forceinline__ void copy16(void* to, const void* from) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(u32(__cvta_generic_to_shared(to))), "l"(from) : "memory");
+}
+/// The same of `bytes` (0 … 16); fills the rest of the 16 with zeros.
+__device__ __forceinline__ void copy16(void* to, const void* from, int bytes) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(u32(__cvta_generic_to_shared(to))), "l"(from), "r"(bytes) : "memory");
 }
 /// Makes the copies since the last call one group.
@@ -103,12 +113,6 @@ __device__ __forceinline__ void copies_wait() {
 enum Stored : u32 { F32 = 0, BF16 = 1, F16 = 2 };
 
 __device__ __forceinline__ float widen_bf16(u16 x) { return __uint_as_float(u32(x) << 16); }
-/// To nearest, ties to even; a NaN stays one.
-__device__ __forceinline__ u16 narrow_bf16(float x) {
-  const u32 bits = __float_as_uint(x);
-  if ((bits & 0x7FFFFFFF) > 0x7F800000) return u16(bits >> 16 | 0x40);
-  return u16((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
-}
 
 /// Two floats in a word, the first in its lower half, to nearest, ties to even.
 __device__ __forceinline__ u32 narrow2_bf16(float x, float y) {

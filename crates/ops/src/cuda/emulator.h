@@ -200,6 +200,11 @@ inline float __frcp_rn(float x) { return 1.0f / x; }
 // The twins of common.cuh.
 float widen_f16(unsigned short x);
 unsigned short narrow_f16(float x);
+inline unsigned short narrow_bf16(float x) {
+  const unsigned bits = __float_as_uint(x);
+  if (x != x) return 0x7FFF;
+  return (unsigned short)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+}
 inline float ex2(float x) {
   const float y = exp2f(x);
   return y < 0x1p-126f ? 0.0f : y;

@@ -21,6 +21,8 @@ struct StepLinearParams {
   u32 k, m;
   u32 rows;      // of W, a block's
   u32 lanes;     // threads that share a row of W
+  u32 abreast;   // rows of W at once, lanes threads each
+  u32 stages;    // how often several of them are taken
   u32 rounds;    // x (and an f32 W) are rounded to bf16
   u32 normed;    // whether there is an RMSNorm
   u32 first, channels;  // of y's columns, those that are convolved
@@ -49,6 +51,8 @@ namespace {
 constexpr u32 MOST_THREADS = 512, MOST_WARPS = MOST_THREADS / 32;
 /// Pieces of W (sixteen bytes) that a thread takes at once.
 constexpr u32 TOGETHER = 4;
+/// How often so many are on their way.
+constexpr u32 STAGES = 4;
 /// Rows of W a thread whose sums are added up at once.
 constexpr u32 BATCH = 16;
 constexpr u32 TAPS = 4;
@@ -57,46 +61,54 @@ constexpr u32 TAPS = 4;
 /// shared memory it alone reads. Rows are taken several at once, so that a product does not wait for the one before it.
 template <class W, u32 PIECES>
 __device__ __forceinline__ void linear(const StepLinearParams& p) {
-  // So many stages on their way that the kernel behind this one, too, has room for its own.
-  constexpr u32 LANE = W::LANE, ROWS = TOGETHER / PIECES, STAGES = PIECES == 1 ? 4 : 3;
+  constexpr u32 LANE = W::LANE, ROWS = TOGETHER / PIECES;
   SHARED(float, squares, [MOST_WARPS]);
   SHARED(float, parts, [2][MOST_WARPS][BATCH]);
   DYNAMIC_SHARED(uint4, ring);
   const u32 thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
-  const u32 column = thread % p.lanes, own = thread / p.lanes, abreast = blockDim.x / p.lanes, warps = p.lanes / 32;
-  const u32 start = blockIdx.x * p.rows, count = min(p.rows, p.m - start), stages = (count + ROWS * abreast - 1) / (ROWS * abreast);
-  const typename W::T* const weight = static_cast<const typename W::T*>(p.weight) + u64(start + own) * p.k + column * LANE;
+  const u32 abreast = p.abreast, warps = p.lanes / 32, start = blockIdx.x * p.rows, count = min(p.rows, p.m - start);
+  // Divisions are long.
+  u32 column = thread, own = 0;
+#pragma unroll 1
+  while (column >= p.lanes) column -= p.lanes, ++own;
+  // Of the next stage to be copied: where this thread's first piece lies, and goes to, and the row that it is of.
+  const typename W::T* from = static_cast<const typename W::T*>(p.weight) + u64(start + own) * p.k + column * LANE;
   const u64 pitch = u64(abreast) * p.k;
-  u32 at[PIECES];  // its columns
+  u32 next = own, slot = 0;
+  bool in[PIECES];  // whether it has that piece of a row
 #pragma unroll
-  for (u32 i = 0; i < PIECES; ++i) at[i] = (column + i * p.lanes) * LANE;
-
-  const auto copy = [&](u32 stage) {
-    uint4* const to = ring + stage % STAGES * TOGETHER * blockDim.x + thread;
+  for (u32 i = 0; i < PIECES; ++i) in[i] = (column + i * p.lanes) * LANE < p.k;
+  const auto copy = [&] {
+    uint4* to = ring + slot * TOGETHER * blockDim.x + thread;
+    slot = slot + 1 == STAGES ? 0 : slot + 1;
 #pragma unroll
-    for (u32 r = 0; r < ROWS; ++r) {
-      const u32 row = stage * ROWS + r;
+    for (u32 r = 0; r < ROWS; ++r, from += pitch, next += abreast) {
 #pragma unroll
-      for (u32 i = 0; i < PIECES; ++i) {
-        if (row * abreast + own < count && at[i] < p.k) copy16(to + (r * PIECES + i) * blockDim.x, weight + row * pitch + i * p.lanes * LANE);
+      for (u32 i = 0; i < PIECES; ++i, to += blockDim.x) {
+        if (next < count && in[i]) copy16(to, from + i * p.lanes * LANE);
       }
     }
     copies_commit();
   };
-#pragma unroll
-  for (u32 stage = 0; stage < STAGES; ++stage) copy(stage);
+#pragma unroll 1
+  for (u32 stage = 0; stage < STAGES; ++stage) copy();
   float gain[PIECES][LANE];
 #pragma unroll
   for (u32 i = 0; i < PIECES; ++i) {
 #pragma unroll
     for (u32 j = 0; j < LANE; j += 4) {
-      const Floats<4> four = p.norm && at[i] < p.k ? load<4>(p.norm, at[i] + j) : Floats<4>{1.0f, 1.0f, 1.0f, 1.0f};
+      const Floats<4> four = p.norm && in[i] ? load<4>(p.norm, (column + i * p.lanes) * LANE + j) : Floats<4>{1.0f, 1.0f, 1.0f, 1.0f};
       for (u32 c = 0; c < 4; ++c) gain[i][j + c] = four.v[c];
     }
   }
-  // The thread finishes this row, and all that lie a block's threads behind it.
-  const u32 finished = start + thread, channel = finished - p.first;
-  const bool finishes = thread < count, convolves = p.state && finishes && channel < p.channels;
+  // Of the rows that are added up at once, `turns` times in turn, the thread finishes one: this, and those a block's threads behind it.
+  const u32 turns = p.lanes / BATCH;
+  u32 turn = 0, beside = thread / BATCH;
+#pragma unroll 1
+  while (beside >= abreast) beside -= abreast, ++turn;
+  u32 row = (turn * BATCH + thread % BATCH) * abreast + beside;
+  const u32 finished = start + row, channel = finished - p.first;
+  const bool finishes = row < count, convolves = p.state && finishes && channel < p.channels;
   const float bias = finishes && p.bias ? p.bias[finished] : 0.0f;
   float taps[TAPS], past[TAPS - 1], conv_bias = 0.0f;
   if (convolves) {
@@ -116,7 +128,7 @@ __device__ __forceinline__ void linear(const StepLinearParams& p) {
   for (u32 i = 0; i < PIECES; ++i) {
 #pragma unroll
     for (u32 j = 0; j < LANE; j += 4) {
-      const Floats<4> four = valid && at[i] < p.k ? load<4>(p.x, at[i] + j) : Floats<4>{0.0f, 0.0f, 0.0f, 0.0f};
+      const Floats<4> four = valid && in[i] ? load<4>(p.x, (column + i * p.lanes) * LANE + j) : Floats<4>{0.0f, 0.0f, 0.0f, 0.0f};
       for (u32 c = 0; c < 4; ++c) {
         x[i][j + c] = four.v[c];
         square = fmaf(four.v[c], four.v[c], square);
@@ -129,6 +141,7 @@ __device__ __forceinline__ void linear(const StepLinearParams& p) {
     if (lane == 0) squares[warp] = square;
     __syncthreads();
     float sum = 0.0f;
+#pragma unroll 2
     for (u32 w = 0; w < warps; ++w) sum += squares[own * warps + w];
     scale = 1.0f / sqrtf(sum / float(p.k) + p.eps);
   }
@@ -142,46 +155,49 @@ __device__ __forceinline__ void linear(const StepLinearParams& p) {
   }
 
   constexpr u32 AT_ONCE = BATCH / ROWS;
-  for (u32 base = 0, half = 0; base < stages; base += AT_ONCE, half ^= 1) {
-    float sums[BATCH];
+  for (u32 base = 0, half = 0; base < p.stages; base += AT_ONCE, half ^= 1) {
+    // Sums move up to make room for the next, so that the loop need not be unrolled: kernels by turns fetch their instructions anew each time,
+    // and long ones wait for them longer than for their data.
+    float sums[BATCH] = {};
+#pragma unroll 1
+    for (u32 stage = base; stage < base + AT_ONCE; ++stage) {
 #pragma unroll
-    for (u32 s = 0; s < AT_ONCE; ++s) {
-      const u32 stage = base + s;
-#pragma unroll
-      for (u32 r = 0; r < ROWS; ++r) sums[s * ROWS + r] = 0.0f;
-      if (stage >= stages) continue;
+      for (u32 i = 0; i < BATCH; ++i) sums[i] = i + ROWS < BATCH ? sums[i + ROWS] : 0.0f;
+      if (stage >= p.stages) continue;
       copies_wait<STAGES - 1>();
-      const uint4* const from = ring + stage % STAGES * TOGETHER * blockDim.x + thread;
+      const uint4* const here = ring + slot * TOGETHER * blockDim.x + thread;
       uint4 pieces[TOGETHER];
 #pragma unroll
+      for (u32 i = 0; i < TOGETHER; ++i) pieces[i] = here[i * blockDim.x];
+      copy();
+#pragma unroll
       for (u32 r = 0; r < ROWS; ++r) {
+        float& sum = sums[BATCH - ROWS + r];
 #pragma unroll
         for (u32 i = 0; i < PIECES; ++i) {
-          const bool there = (stage * ROWS + r) * abreast + own < count && at[i] < p.k;
-          pieces[r * PIECES + i] = there ? from[(r * PIECES + i) * blockDim.x] : make_uint4(0, 0, 0, 0);
-        }
-      }
-      copy(stage + STAGES);
-#pragma unroll
-      for (u32 i = 0; i < PIECES; ++i) {
-#pragma unroll
-        for (u32 r = 0; r < ROWS; ++r) {
+          // Where nothing was copied x is 0, or the row is none; what lies there may be anything.
+          if (!in[i]) pieces[r * PIECES + i] = make_uint4(0, 0, 0, 0);
           float w[LANE];
           widen_piece<W>(pieces[r * PIECES + i], w, p.rounds);
 #pragma unroll
-          for (u32 j = 0; j < LANE; ++j) sums[s * ROWS + r] = fmaf(w[j], x[i][j], sums[s * ROWS + r]);
+          for (u32 j = 0; j < LANE; ++j) sum = fmaf(w[j], x[i][j], sum);
         }
       }
     }
     const float sum = sum_lanes<BATCH>(sums, lane);
     if (lane % (32 / BATCH) == 0) parts[half][warp][lane / (32 / BATCH)] = sum;
     __syncthreads();
-    const u32 before = base * ROWS * abreast, local = (thread + blockDim.x - before % blockDim.x) % blockDim.x, row = before + local;
-    if (local >= BATCH * abreast || row >= count || !valid) continue;
+    // The turn is another thread's, or it has come round to a later row.
+    const bool mine = turn == 0, ahead = start + row == finished;
+    turn = mine ? turns - 1 : turn - 1;
+    if (!mine) continue;
+    const u32 at = row;
+    row += blockDim.x;
+    if (at >= count || !valid) continue;
     float value = 0.0f;
-    for (u32 w = 0; w < warps; ++w) value += parts[half][local % abreast * warps + w][local / abreast];
-    const bool ahead = row == thread;
-    value += ahead ? bias : p.bias ? p.bias[start + row] : 0.0f;
+#pragma unroll 2
+    for (u32 w = 0; w < warps; ++w) value += parts[half][beside * warps + w][thread % BATCH];
+    value += ahead ? bias : p.bias ? p.bias[start + at] : 0.0f;
     if (convolves) {
       float sum = conv_bias;
 #pragma unroll
@@ -192,7 +208,7 @@ __device__ __forceinline__ void linear(const StepLinearParams& p) {
       p.state[(TAPS - 2) * p.channels + channel] = value;
       p.u[channel] = sum / (1.0f + expf(-sum));
     } else {
-      p.y[start + row] = value + (ahead ? residual : p.residual ? p.residual[start + row] : 0.0f);
+      p.y[start + at] = value + (ahead ? residual : p.residual ? p.residual[start + at] : 0.0f);
     }
   }
   copies_wait<0>();
@@ -291,7 +307,7 @@ __device__ __forceinline__ void scan(const StepScanParams& p) {
 
 #define KERNELS(type, Weight)                                                              \
   KERNEL_EARLY(step_linear1_##type, StepLinearParams, MOST_THREADS, 2) { linear<Weight, 1>(p); } \
-  KERNEL_EARLY(step_linear2_##type, StepLinearParams, MOST_THREADS, 2) { linear<Weight, 2>(p); } \
+  KERNEL_EARLY(step_linear2_##type, StepLinearParams, MOST_THREADS) { linear<Weight, 2>(p); } \
   KERNEL_EARLY(step_linear4_##type, StepLinearParams, MOST_THREADS) { linear<Weight, 4>(p); }
 KERNELS(f32, WeightF32)
 KERNELS(bf16, WeightBf16)

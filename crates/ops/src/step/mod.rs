@@ -13,6 +13,9 @@ use crate::cuda::{Call, Launch, Operand, Params, Step, size, stored};
 /// As in `kernel.cu`.
 const MOST_THREADS: usize = 512;
 const TOGETHER: usize = 4;
+const STAGES: usize = 4;
+/// Shared memory that a block has beside that, at most.
+const OWN: usize = 4 << 10;
 const SCAN_THREADS: usize = 256;
 /// Bytes of a matrix, a multiprocessor, above which bandwidth bounds more than latency does.
 const LARGE: usize = 128 << 10;
@@ -40,6 +43,8 @@ struct StepLinearParams {
     m: u32,
     rows: u32,
     lanes: u32,
+    abreast: u32,
+    stages: u32,
     rounds: u32,
     normed: u32,
     first: u32,
@@ -92,18 +97,20 @@ pub fn linear(call: &Call, attrs: &LinearAttrs, norm: Option<(&Call, &RmsnormAtt
         return None;
     }
     let slots = k / lane;
-    let pieces = if slots < 192 { 1 } else { 2 };
-    let pieces = [pieces, 4].into_iter().find(|pieces| slots.div_ceil(*pieces) <= MOST_THREADS)?;
+    // The matrices of a model share a kernel where they can: those that take turns fetch their instructions anew.
+    let pieces = if slots < 256 { 1 } else { 2 };
+    let room = (call.device.shared_per_block_optin as usize).saturating_sub(OWN) / (16 * TOGETHER * STAGES) / 32 * 32;
+    let most = MOST_THREADS.min(room);
+    let pieces = [pieces, 2, 4].into_iter().find(|pieces| slots.div_ceil(*pieces) <= most)?;
     let lanes = slots.div_ceil(pieces).next_multiple_of(32);
     let multiprocessors = call.device.multiprocessors as usize;
-    // Of large matrices twice as much is on its way, by twice the threads: 96 kB a multiprocessor, which reaches 3.05 TB/s on an H100; small ones
-    // are done sooner with fewer.
-    let wanted = if m * k * size(weight.dtype) > LARGE * multiprocessors { MOST_THREADS } else { MOST_THREADS / 2 };
+    // Of large matrices twice as much is on its way, by twice the threads: 128 kB a multiprocessor; small ones are done sooner with fewer.
+    let wanted = if m * k * size(weight.dtype) > LARGE * multiprocessors { most } else { MOST_THREADS / 2 };
     let abreast = (wanted / lanes).max(1);
     let threads = lanes * abreast;
     // Each block's share at once, in whole steps; with a convolution, at most one row a thread, which has its past in registers.
-    let most = if conv.is_some() { threads / abreast * abreast } else { m.next_multiple_of(abreast) };
-    let rows = m.div_ceil(multiprocessors * (wanted / threads).max(1)).next_multiple_of(abreast).min(most);
+    let fit = if conv.is_some() { threads / abreast * abreast } else { m.next_multiple_of(abreast) };
+    let rows = m.div_ceil(multiprocessors * (wanted / threads).max(1)).next_multiple_of(abreast).min(fit);
     let mut params = StepLinearParams {
         x: x.address,
         weight: weight.address,
@@ -117,6 +124,8 @@ pub fn linear(call: &Call, attrs: &LinearAttrs, norm: Option<(&Call, &RmsnormAtt
         m: m as u32,
         rows: rows as u32,
         lanes: lanes as u32,
+        abreast: abreast as u32,
+        stages: rows.div_ceil(TOGETHER / pieces * abreast) as u32,
         rounds: u32::from(attrs.compute == Compute::Bf16),
         normed: u32::from(norm.is_some()),
         ..StepLinearParams::zeroed()
@@ -136,8 +145,7 @@ pub fn linear(call: &Call, attrs: &LinearAttrs, norm: Option<(&Call, &RmsnormAtt
             ..params
         };
     }
-    let (blocks, stages) = (m.div_ceil(rows), if pieces == 1 { 4 } else { 3 });
-    let shared = 16 * TOGETHER * stages * threads;
+    let (blocks, shared) = (m.div_ceil(rows), 16 * TOGETHER * STAGES * threads);
     Some(launch(kernel(pieces, weight.dtype), [blocks, threads, shared], Params::new(params)))
 }
 
