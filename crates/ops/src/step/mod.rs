@@ -109,7 +109,7 @@ pub fn linear(call: &Call, attrs: &LinearAttrs, norm: Option<(&Call, &RmsnormAtt
     let abreast = (wanted / lanes).max(1);
     let threads = lanes * abreast;
     // Each block's share at once, in whole steps; with a convolution, at most one row a thread, which has its past in registers.
-    let fit = if conv.is_some() { threads / abreast * abreast } else { m.next_multiple_of(abreast) };
+    let fit = if conv.is_some() { threads } else { m.next_multiple_of(abreast) };
     let rows = m.div_ceil(multiprocessors * (wanted / threads).max(1)).next_multiple_of(abreast).min(fit);
     let mut params = StepLinearParams {
         x: x.address,
