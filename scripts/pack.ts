@@ -49,7 +49,22 @@ async function bundleHub(folder: string): Promise<void> {
     banner: { js: `/*! From @huggingface/hub:\n${license}*/` },
     logLevel: "warning",
   })
-  rmSync(module.replace(".js", ".d.ts"))
+}
+
+/** Keeps the declarations that the entries lead to: no compiler asks for the others, and each takes a block of a user's disk. */
+function dropDeclarations(folder: string, exports: object): void {
+  const wanted = new Set(
+    JSON.stringify(exports)
+      .match(/[\w/-]+\.d\.ts/g)
+      ?.map((path) => join(folder, path)),
+  )
+  for (const path of wanted) {
+    const places = readFileSync(path, "utf8").matchAll(/(?:from |import\(|import )"(\.[^"]+)\.[jt]s"/g)
+    for (const [, place] of places) wanted.add(join(path, "..", `${place}.d.ts`))
+  }
+  for (const path of readdirSync(folder, { recursive: true, encoding: "utf8" }).map((path) => join(folder, path))) {
+    if (path.endsWith(".d.ts") && !wanted.has(path)) rmSync(path)
+  }
 }
 
 /** Platform packages are named here and not in the tracked manifest, where an unpublished one would make `npm ci` fail. */
@@ -60,6 +75,7 @@ async function stageMain(): Promise<string> {
   const staged = { ...fields, dependencies: remaining, optionalDependencies: Object.fromEntries(platforms) }
   const folder = stage("statespace", staged, [...fields.files, ...licenses, "README.md"])
   await bundleHub(folder)
+  dropDeclarations(folder, fields.exports as object)
   return folder
 }
 
