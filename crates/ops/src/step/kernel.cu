@@ -169,6 +169,7 @@ __device__ __forceinline__ void linear(const StepLinearParams& p) {
       uint4 pieces[TOGETHER];
 #pragma unroll
       for (u32 i = 0; i < TOGETHER; ++i) pieces[i] = here[i * blockDim.x];
+      // Into the same place: a thread's loads from shared memory are done in order, before a copy that it starts behind them arrives.
       copy();
 #pragma unroll
       for (u32 r = 0; r < ROWS; ++r) {
