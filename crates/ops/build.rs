@@ -67,7 +67,8 @@ fn modules(kernels: &[(String, Vec<PathBuf>)]) {
     if nvcc.is_none() {
         println!("cargo::warning=nvcc was not found: CUDA kernels are embedded as sources, which NVRTC compiles when they are loaded");
     }
-    let mut text = String::from("/// One module an op, `step` and `cuda`: of several ops, and the executor's.\npub static MODULES: &[Module] = &[\n");
+    let mut text =
+        String::from("/// One module an op, `step` and `cuda`: of several ops, and the executor's.\npub static MODULES: &[Module] = &[\n");
     let images = each(kernels, |(name, sources)| match &nvcc {
         Some(nvcc) => format!("Image::Fatbin(include_bytes!({:?}))", fatbin(nvcc, name, sources)),
         None => {
