@@ -299,3 +299,7 @@ __device__ __forceinline__ float precise_exp2(float p) {
   q = fmaf(q, r, 0.693147215f);
   return __int_as_float(__float_as_int(fmaf(q, r, 1.0f)) + int(__float_as_uint(shifted) << 23));
 }
+/// ln(1 + e^s) without the loss of either end.
+__device__ __forceinline__ float precise_softplus(float s) { return fmaxf(s, 0.0f) + log1pf(expf(-fabsf(s))); }
+/// SiLU to within a few ulp.
+__device__ __forceinline__ float fast_silu(float x) { return __fdividef(x, 1.0f + ex2(-LOG2E * x)); }

@@ -30,22 +30,12 @@ struct Single {
   static constexpr u32 TYPE = F32;
   static constexpr bool TANH = false;
   static __device__ __forceinline__ float widen(Raw x) { return x; }
-  template <int SIZE>
-  static __device__ __forceinline__ void unpack(const Raw (&raw)[SIZE], float (&out)[SIZE]) {
-#pragma unroll
-    for (int i = 0; i < SIZE; ++i) out[i] = raw[i];
-  }
 };
 struct Half {
   using Raw = u16;
   static constexpr u32 TYPE = F16;
   static constexpr bool TANH = false;
   static __device__ __forceinline__ float widen(Raw x) { return widen_f16(x); }
-  template <int SIZE>
-  static __device__ __forceinline__ void unpack(const Raw (&raw)[SIZE], float (&out)[SIZE]) {
-#pragma unroll
-    for (int i = 0; i < SIZE; ++i) out[i] = widen_f16(raw[i]);
-  }
 };
 struct Brain {
   using Raw = u16;
@@ -53,21 +43,23 @@ struct Brain {
   // Its error is a quarter of what rounding to this type is off.
   static constexpr bool TANH = true;
   static __device__ __forceinline__ float widen(Raw x) { return widen_bf16(x); }
-  template <int SIZE>
-  static __device__ __forceinline__ void unpack(const Raw (&raw)[SIZE], float (&out)[SIZE]) {
-    if constexpr (SIZE % 2 == 0) {
-      // Two of them are a word: a shift and a mask.
-      const u32* const words = reinterpret_cast<const u32*>(raw);
-#pragma unroll
-      for (int i = 0; i < SIZE; i += 2) {
-        out[i] = __uint_as_float(words[i / 2] << 16);
-        out[i + 1] = __uint_as_float(words[i / 2] & 0xFFFF0000u);
-      }
-    } else {
-      for (int i = 0; i < SIZE; ++i) out[i] = widen_bf16(raw[i]);
-    }
-  }
 };
+
+template <typename Io, int SIZE>
+__device__ __forceinline__ void unpack(const typename Io::Raw (&raw)[SIZE], float (&out)[SIZE]) {
+  if constexpr (Io::TYPE == BF16 && SIZE % 2 == 0) {
+    // Two of them are a word: a shift and a mask.
+    const u32* const words = reinterpret_cast<const u32*>(raw);
+#pragma unroll
+    for (int i = 0; i < SIZE; i += 2) {
+      out[i] = __uint_as_float(words[i / 2] << 16);
+      out[i + 1] = __uint_as_float(words[i / 2] & 0xFFFF0000u);
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < SIZE; ++i) out[i] = Io::widen(raw[i]);
+  }
+}
 
 /// What a block works on: channels of a group, a batch row.
 struct Place {
@@ -105,7 +97,7 @@ __device__ __forceinline__ float silu(float z) {
     const float half = 0.5f * z;
     return fmaf(half, tanh_approx(half), half);
   } else {
-    return __fdividef(z, 1.0f + ex2(-LOG2E * z));
+    return fast_silu(z);
   }
 }
 

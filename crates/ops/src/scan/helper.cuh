@@ -171,7 +171,7 @@ struct Helper {
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       const Pack pack = *reinterpret_cast<const Pack*>(tile + S::template at<COLUMNS>(from.x, from.y) + j * COLUMNS);
-      Io::unpack(pack.at, to[j]);
+      unpack<Io>(pack.at, to[j]);
     }
   }
   static __device__ __forceinline__ void write_steps(float* to, float a, float b, float c, float d) {

@@ -49,8 +49,7 @@ __device__ __forceinline__ void step(const ScanParams& p) {
 #pragma unroll
       for (int k = 0; k < W; ++k) {
         const float s = delta.v[k] + (p.dt_bias ? p.dt_bias[c + k] : 0.0f);
-        // ln(1 + e^s) without the loss of either end.
-        const float d = p.softplus ? fmaxf(s, 0.0f) + log1pf(expf(-fabsf(s))) : s;
+        const float d = p.softplus ? precise_softplus(s) : s;
         delta.v[k] = d * LOG2E, delta_u.v[k] = d * u.v[k];
       }
       for (i64 n = share; n < p.n; n += TOGETHER * shares) {

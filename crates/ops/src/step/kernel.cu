@@ -57,6 +57,8 @@ constexpr u32 STAGES = 4;
 constexpr u32 BATCH = 16;
 constexpr u32 TAPS = 4;
 
+__device__ __forceinline__ float silu(float x) { return x / (1.0f + expf(-x)); }
+
 /// A row of W has p.lanes threads with PIECES pieces each, and these the same columns of x for all rows, in registers. What a thread copies to
 /// shared memory it alone reads. Rows are taken several at once, so that a product does not wait for the one before it.
 template <class W, u32 PIECES>
@@ -207,7 +209,7 @@ __device__ __forceinline__ void linear(const StepLinearParams& p) {
 #pragma unroll
       for (u32 j = 0; j + 2 < TAPS; ++j) p.state[j * p.channels + channel] = past[j + 1];
       p.state[(TAPS - 2) * p.channels + channel] = value;
-      p.u[channel] = sum / (1.0f + expf(-sum));
+      p.u[channel] = silu(sum);
     } else {
       p.y[start + at] = value + (ahead ? residual : p.residual ? p.residual[start + at] : 0.0f);
     }
@@ -283,7 +285,7 @@ __device__ __forceinline__ void scan(const StepScanParams& p) {
   __syncthreads();
   if (finishes) {
     const float s = deltas[thread] + bias + dt_bias;
-    const float delta = p.softplus ? fmaxf(s, 0.0f) + log1pf(expf(-fabsf(s))) : s;
+    const float delta = p.softplus ? precise_softplus(s) : s;
     deltas[thread] = delta * LOG2E;
     inputs[thread] = delta * u;
   }
@@ -301,7 +303,7 @@ __device__ __forceinline__ void scan(const StepScanParams& p) {
   float sum = 0.0f;
   for (u32 n = 0; n < p.n; ++n) sum += products[n * channels + thread];
   sum += D * u;
-  p.y[own] = p.z ? sum * (z / (1.0f + expf(-z))) : sum;
+  p.y[own] = p.z ? sum * silu(z) : sum;
 }
 
 }  // namespace
