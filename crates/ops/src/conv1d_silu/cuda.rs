@@ -71,7 +71,7 @@ pub fn launches(call: &Call) -> Vec<Step> {
     };
     let launch = |kernel, blocks: usize, params| {
         let (grid, block) = ([blocks as u32, 1, 1], [THREADS as u32, 1, 1]);
-        Step::Launch(Launch { module: "conv1d_silu", kernel, grid, block, shared: 0, params: Params::new(params) })
+        Step::Launch(Launch { module: "conv1d_silu", kernel, grid, block, shared: 0, together: false, params: Params::new(params) })
     };
     let mut steps = vec![launch(kernel, blocks * tiles * sizes.b, params)];
     if tiles > 1 && sizes.w > 1 {

@@ -16,6 +16,8 @@ pub struct Launch {
     pub block: [u32; 3],
     /// Bytes of dynamic shared memory.
     pub shared: u32,
+    /// Whether its blocks are all there at the same time, and may wait for each other. The GPU has to have room for them all.
+    pub together: bool,
     /// The one argument.
     pub params: Params,
 }
@@ -211,5 +213,5 @@ pub fn element_wise<T: Pod>(
     let vector = columns.is_multiple_of(4) && operands.iter().all(|operand| operand.is_aligned(4));
     let (grid, block) = row_grid(call.rows(), columns, if vector { 4 } else { 1 });
     let kernel = kernels[usize::from(vector)];
-    vec![Step::Launch(Launch { module, kernel, grid, block, shared: 0, params: Params::new(params) })]
+    vec![Step::Launch(Launch { module, kernel, grid, block, shared: 0, together: false, params: Params::new(params) })]
 }

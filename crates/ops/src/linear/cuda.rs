@@ -379,7 +379,7 @@ fn vectors(x: Operand, k: usize) -> bool {
 
 fn launch(kernel: &'static str, blocks: usize, shared: usize, params: Params) -> Step {
     let grid = [u32::try_from(blocks).expect("blocks of rows that fit the device"), 1, 1];
-    Step::Launch(Launch { module: "linear", kernel, grid, block: [THREADS as u32, 1, 1], shared: shared as u32, params })
+    Step::Launch(Launch { module: "linear", kernel, grid, block: [THREADS as u32, 1, 1], shared: shared as u32, together: false, params })
 }
 
 fn kernel(kind: &str, dtype: DType) -> &'static str {

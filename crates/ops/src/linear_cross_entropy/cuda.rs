@@ -97,6 +97,7 @@ pub fn launches(call: &Call, attrs: &LinearCrossEntropyAttrs) -> Vec<Step> {
             // About eight logits a thread: a single row has the whole vocabulary in its block.
             block: [(width / 8).next_multiple_of(32).clamp(32, 1024) as u32, 1, 1],
             shared: 0,
+            together: false,
             params: Params::new(params),
         }));
     }

@@ -43,5 +43,5 @@ pub fn launches(call: &Call, attrs: &RmsnormAttrs) -> Vec<Step> {
         dtype: stored(y.dtype),
     });
     let (kernel, grid) = (if vector { "rmsnorm_x4" } else { "rmsnorm_x1" }, [rows.min(1 << 24) as u32, 1, 1]);
-    vec![Step::Launch(Launch { module: "rmsnorm", kernel, grid, block: [threads, 1, 1], shared: 0, params })]
+    vec![Step::Launch(Launch { module: "rmsnorm", kernel, grid, block: [threads, 1, 1], shared: 0, together: false, params })]
 }

@@ -81,7 +81,7 @@ pub fn launches(call: &Call, attrs: &SampleAttrs) -> Vec<Step> {
     });
     let launch = |kernel, blocks: usize, threads: usize| {
         let (grid, block) = ([blocks as u32, 1, 1], [threads as u32, 1, 1]);
-        Step::Launch(Launch { module: "sample", kernel, grid, block, shared: 0, params: params.clone() })
+        Step::Launch(Launch { module: "sample", kernel, grid, block, shared: 0, together: false, params: params.clone() })
     };
     vec![launch("sample_share", sizes.b * shares(call, attrs), SHARE_THREADS), launch("sample", sizes.b, threads)]
 }

@@ -152,7 +152,7 @@ pub fn launches(call: &Call, attrs: &ScanAttrs) -> Vec<Step> {
     let blocks = blocks(call, groups, channels);
     let launch = |names: [&'static str; 3], block, shared| {
         let (kernel, grid) = (names[stored(u.dtype) as usize], [blocks as u32, 1, 1]);
-        vec![Step::Launch(Launch { module: "scan", kernel, grid, block, shared, params })]
+        vec![Step::Launch(Launch { module: "scan", kernel, grid, block, shared, together: false, params })]
     };
     match walk {
         Some(walk) => launch(walk.names, [(HELPING + walk.channels * walk.lanes) as u32, 1, 1], walk.shared(u.dtype)),

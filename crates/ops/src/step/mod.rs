@@ -203,6 +203,7 @@ fn launch(kernel: &'static str, [blocks, threads, shared]: [usize; 3], params: P
         grid: [blocks as u32, 1, 1],
         block: [threads as u32, 1, 1],
         shared: shared as u32,
+        together: false,
         params,
     })
 }

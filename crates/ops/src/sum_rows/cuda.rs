@@ -25,5 +25,5 @@ pub fn launches(call: &Call) -> Vec<Step> {
     let (x, acc, lens) = (x.address, acc.address, lens.address);
     let params = Params::new(SumRowsParams { x, acc, lens, b: b as i64, l: l as i64, d: d as i64 });
     let (grid, block) = ([(b * d).div_ceil(128).min(1 << 24) as u32, 1, 1], [128, 1, 1]);
-    vec![Step::Launch(Launch { module: "sum_rows", kernel: "sum_rows", grid, block, shared: 0, params })]
+    vec![Step::Launch(Launch { module: "sum_rows", kernel: "sum_rows", grid, block, shared: 0, together: false, params })]
 }

@@ -24,5 +24,5 @@ pub fn launches(call: &Call) -> Vec<Step> {
     let tiles = b * l.div_ceil(32) * d.div_ceil(32);
     let params = Params::new(TransposeParams { x: x.address, y: y.address, b: b as i64, l: l as i64, d: d as i64 });
     let (grid, block) = ([tiles.min(1 << 24) as u32, 1, 1], [32, 8, 1]);
-    vec![Step::Launch(Launch { module: "transpose", kernel: "transpose", grid, block, shared: 0, params })]
+    vec![Step::Launch(Launch { module: "transpose", kernel: "transpose", grid, block, shared: 0, together: false, params })]
 }

@@ -76,11 +76,14 @@ impl Kernels {
     pub(super) fn launch(&self, launch: &Launch, stream: sys::CUstream) -> Result<(), Error> {
         let function = &self.functions[&(launch.module, launch.kernel)];
         let [grid, block] = [launch.grid, launch.block];
-        let mut attribute = sys::CUlaunchAttribute {
-            id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
-            pad: [0; 4],
-            value: sys::CUlaunchAttributeValue { programmaticStreamSerializationAllowed: 1 },
+        // One or the other: NVIDIA does not say what a launch does that has both.
+        let (id, value) = if launch.together {
+            (sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_COOPERATIVE, sys::CUlaunchAttributeValue { cooperative: 1 })
+        } else {
+            let value = sys::CUlaunchAttributeValue { programmaticStreamSerializationAllowed: 1 };
+            (sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION, value)
         };
+        let mut attribute = sys::CUlaunchAttribute { id, pad: [0; 4], value };
         let config = sys::CUlaunchConfig {
             gridDimX: grid[0],
             gridDimY: grid[1],
@@ -91,7 +94,7 @@ impl Kernels {
             sharedMemBytes: launch.shared,
             hStream: stream,
             attrs: &raw mut attribute,
-            numAttrs: function.waits.into(),
+            numAttrs: (launch.together || function.waits).into(),
         };
         let mut params = [launch.params.bytes().as_ptr().cast_mut().cast()];
         // SAFETY: the kernel takes one argument of this many bytes, as `prepare` has seen, which the driver copies before it returns. What the
