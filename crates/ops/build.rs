@@ -25,6 +25,7 @@ fn main() {
     let kernels = kernels();
     modules(&kernels);
     if enabled("EMULATE") {
+        println!("cargo::rerun-if-changed=tests/emulator/tried.cu");
         match emulated(&kernels) {
             Ok(()) => println!("cargo::rustc-cfg=emulated\ncargo::metadata=emulated=yes"),
             Err(reason) => println!("cargo::rustc-env=STATESPACE_NOT_EMULATED={reason}"),
@@ -131,15 +132,18 @@ fn emulated(kernels: &[(String, Vec<PathBuf>)]) -> Result<(), String> {
         return Err(format!("the emulator of CUDA needs a C++ compiler, and {compiler} does not start"));
     }
     let folder = PathBuf::from(variable("OUT_DIR"));
-    let mut modules = vec![("emulator".to_owned(), vec![PathBuf::from("src/cuda/emulator.cpp")])];
+    let mut modules: Vec<_> =
+        ["emulator", "emulator_arithmetic"].map(|name| (name.to_owned(), vec![PathBuf::from(format!("src/cuda/{name}.cpp"))])).into();
     modules.extend_from_slice(kernels);
+    // What no op has a need to try: blocks that wait for each other, and single instructions.
+    modules.push(("tried".to_owned(), vec![PathBuf::from("tests/emulator/tried.cu")]));
     let objects = each(&modules, |(name, sources)| {
         let mut command = Command::new(&compiler);
         command.args(["-std=c++17", "-O2", "-g1", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-Wno-unused-function"]);
         // Nothing of the C++ library is linked.
         command.args(["-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-fPIC"]);
         let emulator = "src/cuda/emulator.h";
-        if name == "emulator" {
+        if name.starts_with("emulator") {
             command.arg("-c").arg(&sources[0]);
         } else {
             command.args(["-fsanitize=alignment,bounds", "-fno-sanitize-recover=all", "-I."]);

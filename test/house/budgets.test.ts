@@ -58,9 +58,10 @@ test("the Node shell stays within 250 lines", () => {
 
 // What kernels share, and the CUDA of tests: threads, barriers and shuffles in C++, stricter than a GPU.
 // 900 until kernels whose warps have different parts had barriers between them; 1000 until the kernels of a token read weights as those of
-// linear do, and which values may be bf16 was asked of the ops.
-test("the ground of the CUDA kernels stays within 1100 lines", () => {
-  expect(total(files("crates/ops/src/cuda", ".rs", ".cu", ".cuh", ".h", ".cpp"))).toBeLessThanOrEqual(1100)
+// linear do, and which values may be bf16 was asked of the ops; 1100 until blocks could wait for each other, and products of matrices were
+// instructions.
+test("the ground of the CUDA kernels stays within 1200 lines", () => {
+  expect(total(files("crates/ops/src/cuda", ".rs", ".cu", ".cuh", ".h", ".cpp"))).toBeLessThanOrEqual(1200)
 })
 
 // An op's kernels are one text, which three compilers read without an include: kernel.cu, and before it what would make that too long.

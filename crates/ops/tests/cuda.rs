@@ -209,6 +209,10 @@ own_cases! {
     products::linear_narrow
     products::linear_cross_entropy_blocks
     products::linear_cross_entropy_reports_a_bad_target
+    tried::blocks_talk
+    tried::blocks_wait_in_vain
+    tried::mma_is_a_product
+    tried::copy8_copies
 }
 
 #[test]

@@ -100,12 +100,47 @@ __device__ __forceinline__ void copy16(void* to, const void* from) {
 __device__ __forceinline__ void copy16(void* to, const void* from, int bytes) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(u32(__cvta_generic_to_shared(to))), "l"(from), "r"(bytes) : "memory");
 }
+/// Eight bytes, at multiples of 8.
+__device__ __forceinline__ void copy8(void* to, const void* from) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(u32(__cvta_generic_to_shared(to))), "l"(from) : "memory");
+}
 /// Makes the copies since the last call one group.
 __device__ __forceinline__ void copies_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 /// Waits until at most PENDING of this thread's groups are under way.
 template <int PENDING>
 __device__ __forceinline__ void copies_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
+}
+
+/// Blocks that are there together hand each other values in words that hold a flag beside them: a word is read as a whole, so that who finds the
+/// flag has the value, and no fence is needed. The flag is other than what was there before. `at` is a multiple of 8.
+__device__ __forceinline__ void publish(u64* at, float value, u32 flag) {
+  asm volatile("st.relaxed.gpu.global.b64 [%0], %1;" ::"l"(at), "l"(u64(flag) << 32 | __float_as_uint(value)) : "memory");
+}
+/// Two such words, each whole: the flag in the upper half, the value's bits in the lower. `at` is a multiple of 16.
+struct Flagged2 {
+  u64 a, b;
+};
+__device__ __forceinline__ Flagged2 peek2(const u64* at) {
+  Flagged2 found;
+  asm volatile("ld.relaxed.gpu.global.v2.b64 {%0, %1}, [%2];" : "=l"(found.a), "=l"(found.b) : "l"(at) : "memory");
+  return found;
+}
+/// Between two looks at what is not there yet. A load takes long enough by itself; the emulator lets other threads run.
+__device__ __forceinline__ void relax() {}
+
+/// sum += a b of a full warp, a (16, 16), b (16, 8), sums in f32. Lane i has of a, two a word, columns 2 (i % 4) and the next in rows i / 4 and
+/// i / 4 + 8, then the same eight columns on; of b the same of its rows, in column i / 4; of the sum columns 2 (i % 4) and the next in row i / 4,
+/// then in row i / 4 + 8.
+__device__ __forceinline__ void mma_bf16(float (&sum)[4], const u32 (&a)[4], const u32 (&b)[2]) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+__device__ __forceinline__ void mma_f16(float (&sum)[4], const u32 (&a)[4], const u32 (&b)[2]) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 #endif
 

@@ -13,6 +13,10 @@ namespace emulator {
 namespace {
 
 constexpr unsigned THREADS = 1024, WARPS = THREADS / 32;
+/// Of a launch whose blocks are there together.
+constexpr unsigned BLOCKS = 8, THREADS_TOGETHER = 512;
+/// Rounds within which a thread that polls in vain does so again, whatever its block goes through in between.
+constexpr unsigned PATIENCE = 64;
 constexpr size_t STACK = 128 << 10, SHARED_BYTES = 256 << 10, RED = 64;
 constexpr unsigned char RED_BYTE = 0xA5;
 
@@ -29,7 +33,7 @@ struct Warp {
 struct Copy {
   void* to;
   const void* from;
-  int bytes, group;
+  int bytes, size, group;
 };
 struct Fiber {
   ucontext_t start;
@@ -39,6 +43,8 @@ struct Fiber {
   const unsigned* watched;
   unsigned seen;
   const char* what;
+  /// The round in which it last did nothing but wait for another block; 0 is never.
+  unsigned relaxed;
   Copy copies[256];
   int count, group;
   char* stack;
@@ -49,10 +55,32 @@ struct Variable {
   size_t size;
 };
 
+struct Barrier {
+  unsigned generation;
+  int arrived, threads;
+};
+struct Block {
+  dim3 at;
+  Fiber fibers[THREADS];
+  Warp warps[WARPS];
+  unsigned barrier_generation, barrier_arrived;
+  int barrier_sum, barrier_result;
+  /// 0 is __syncthreads, which the lines above are for.
+  Barrier barriers[16];
+  alignas(128) unsigned char memory[SHARED_BYTES + RED];
+  size_t memory_used;
+  Variable variables[64];
+  int variable_count;
+};
+
 const Kernel* kernels = nullptr;
-Fiber* fibers = nullptr;
-Warp* warps = nullptr;
+/// Memory that is never touched is none.
+Block blocks[BLOCKS];
+/// The block and the thread of it that runs.
+Block* block = blocks;
 unsigned current = 0;
+/// Of the blocks that are there.
+unsigned this_round, last_progress;
 jmp_buf scheduler, launcher;
 bool on_fiber = false;
 const Kernel* running = nullptr;
@@ -60,29 +88,15 @@ const void* arguments = nullptr;
 bool failed = false;
 char message[512];
 
-unsigned barrier_generation, barrier_arrived;
-int barrier_sum, barrier_result;
-
-struct Barrier {
-  unsigned generation;
-  int arrived, threads;
-};
-/// 0 is __syncthreads, which the lines above are for.
-Barrier barriers[16];
-
-alignas(128) unsigned char memory[SHARED_BYTES + RED];
-size_t memory_used = sizeof(memory);
 size_t dynamic_size;
-Variable variables[64];
-int variable_count;
 
 unsigned thread_count() { return blockDim.x * blockDim.y * blockDim.z; }
 
 void pause() {
-  if (!_setjmp(fibers[current].at)) _longjmp(scheduler, 1);
+  if (!_setjmp(block->fibers[current].at)) _longjmp(scheduler, 1);
 }
 void wait_while(const unsigned* watched, unsigned seen, const char* what) {
-  Fiber& self = fibers[current];
+  Fiber& self = block->fibers[current];
   self.watched = watched, self.seen = seen, self.what = what;
   pause();
   self.watched = nullptr;
@@ -91,16 +105,22 @@ void wait_while(const unsigned* watched, unsigned seen, const char* what) {
 void fiber_main() {
   for (;;) {
     running->call(arguments);
-    if (fibers[current].count > 0) fail("a thread ends with copies under way");
-    fibers[current].done = true;
+    Fiber& self = block->fibers[current];
+    if (self.count > 0) fail("a thread ends with copies under way");
+    self.done = true;
+    progress();
     pause();
   }
 }
 
-void resume(unsigned thread) {
+void enter(Block& in, unsigned thread) {
+  block = &in;
   current = thread;
+  blockIdx = in.at;
   threadIdx = {thread % blockDim.x, thread / blockDim.x % blockDim.y, thread / (blockDim.x * blockDim.y)};
-  Fiber& fiber = fibers[thread];
+}
+
+void resume(Fiber& fiber) {
   if (_setjmp(scheduler)) {
     on_fiber = false;
     return;
@@ -118,11 +138,12 @@ void resume(unsigned thread) {
 }
 
 unsigned char* reserve(size_t size, size_t align) {
-  const size_t at = (memory_used + align - 1) / align * align;
-  if (at + size + RED > sizeof(memory)) fail("more than %zu bytes of shared memory", SHARED_BYTES);
-  memset(memory + at + size, RED_BYTE, RED);
-  memory_used = at + size + RED;
-  return memory + at;
+  const size_t at = (block->memory_used + align - 1) / align * align;
+  if (at + size + RED > sizeof(block->memory)) fail("more than %zu bytes of shared memory", SHARED_BYTES);
+  unsigned char* const bytes = block->memory + at;
+  memset(bytes + size, RED_BYTE, RED);
+  block->memory_used = at + size + RED;
+  return bytes;
 }
 void check_red(const unsigned char* end, const char* what) {
   for (size_t i = 0; i < RED; ++i) {
@@ -130,43 +151,59 @@ void check_red(const unsigned char* end, const char* what) {
   }
 }
 
-void run_block(bool descending) {
-  const unsigned threads = thread_count();
+void begin(Block& in, dim3 at) {
+  in.at = at;
+  enter(in, 0);
   // Of the block before; all of it to begin with.
-  memset(memory, 0xFF, memory_used);
-  memory_used = 0;
+  memset(in.memory, 0xFF, in.memory_used ? in.memory_used : sizeof(in.memory));
+  in.memory_used = 0;
   reserve(dynamic_size, 128);
-  variable_count = 0;
-  barrier_generation = barrier_arrived = barrier_sum = 0;
-  memset(barriers, 0, sizeof(barriers));
-  for (unsigned i = 0; i < WARPS; ++i) warps[i].count = 0;
-  for (unsigned i = 0; i < threads; ++i) {
-    fibers[i].done = false, fibers[i].watched = nullptr, fibers[i].count = fibers[i].group = 0;
+  in.variable_count = 0;
+  in.barrier_generation = in.barrier_arrived = in.barrier_sum = 0;
+  memset(in.barriers, 0, sizeof(in.barriers));
+  for (Warp& warp : in.warps) warp.count = 0;
+  for (unsigned i = 0; i < thread_count(); ++i) {
+    Fiber& fiber = in.fibers[i];
+    fiber.done = false, fiber.watched = nullptr, fiber.count = fiber.group = 0, fiber.relaxed = 0;
   }
-  for (bool waiting = true; waiting;) {
-    bool progress = waiting = false;
-    const Fiber* stuck = nullptr;
-    for (unsigned i = 0; i < threads; ++i) {
-      const unsigned thread = descending ? threads - 1 - i : i;
-      Fiber& fiber = fibers[thread];
-      if (fiber.done) continue;
-      if (fiber.watched && *fiber.watched == fiber.seen) {
-        stuck = &fiber, waiting = true;
-        continue;
-      }
-      resume(thread);
-      if (failed) return;
-      progress = true;
-      waiting = waiting || !fiber.done;
+}
+
+void end(Block& in) {
+  enter(in, 0);
+  check_red(in.memory + dynamic_size, "the dynamic shared memory");
+  for (int i = 0; i < in.variable_count; ++i) check_red(in.variables[i].bytes + in.variables[i].size, "a shared variable");
+}
+
+/// Lets each thread of the first `count` blocks run until it waits. Whether any is left; `fail` ends it.
+bool round(unsigned count, bool descending) {
+  const unsigned threads = thread_count(), all = count * threads;
+  bool ran = false, left = false;
+  unsigned stuck = all;
+  ++this_round;
+  for (unsigned i = 0; i < all; ++i) {
+    const unsigned which = descending ? all - 1 - i : i;
+    Fiber& fiber = blocks[which / threads].fibers[which % threads];
+    if (fiber.done) continue;
+    left = true;
+    if (fiber.watched && *fiber.watched == fiber.seen) {
+      stuck = which;
+      continue;
     }
-    if (!progress && stuck) fail("thread %zu waits at %s for threads that never come", size_t(stuck - fibers), stuck->what);
+    // Who has not polled in vain for that long gets on. While nobody does, and nothing is written, all that is left polls for good.
+    if (fiber.relaxed == 0 || this_round - fiber.relaxed > PATIENCE) last_progress = this_round;
+    enter(blocks[which / threads], which % threads);
+    resume(fiber);
+    if (failed) return false;
+    ran = true;
   }
-  check_red(memory + dynamic_size, "the dynamic shared memory");
-  for (int i = 0; i < variable_count; ++i) check_red(variables[i].bytes + variables[i].size, "a shared variable");
+  if (left && ran && this_round - last_progress > 2 * PATIENCE) fail("waits for blocks that never come");
+  if (ran || stuck == all) return left;
+  enter(blocks[stuck / threads], stuck % threads);
+  fail("waits at %s for threads that never come", block->fibers[current].what);
 }
 
 /// Checks the launch, then runs its blocks; `fail` ends it.
-void run(const char* name, const unsigned* grid, const unsigned* block, size_t shared_bytes, size_t params, bool descending) {
+void run(const char* name, const unsigned* grid, const unsigned* shape, size_t shared_bytes, size_t params, bool together, bool descending) {
   running = nullptr;
   for (const Kernel* kernel = kernels; kernel; kernel = kernel->next) {
     if (strcmp(kernel->name, name) != 0) continue;
@@ -176,15 +213,24 @@ void run(const char* name, const unsigned* grid, const unsigned* block, size_t s
   if (!running) fail("there is no such kernel");
   if (running->params != params) fail("it takes %zu bytes of parameters, not %zu", running->params, params);
   gridDim = {grid[0], grid[1], grid[2]};
-  blockDim = {block[0], block[1], block[2]};
-  const uint64_t threads = uint64_t(block[0]) * block[1] * block[2], blocks = uint64_t(grid[0]) * grid[1] * grid[2];
-  if (threads == 0 || threads > running->threads || block[2] > 64) fail("a block of %u x %u x %u threads", block[0], block[1], block[2]);
-  if (blocks == 0 || grid[0] > 0x7FFFFFFF || grid[1] > 65535 || grid[2] > 65535) fail("a grid of %u x %u x %u", grid[0], grid[1], grid[2]);
+  blockDim = {shape[0], shape[1], shape[2]};
+  const uint64_t threads = uint64_t(shape[0]) * shape[1] * shape[2], count = uint64_t(grid[0]) * grid[1] * grid[2];
+  if (threads == 0 || threads > running->threads || shape[2] > 64) fail("a block of %u x %u x %u threads", shape[0], shape[1], shape[2]);
+  if (count == 0 || grid[0] > 0x7FFFFFFF || grid[1] > 65535 || grid[2] > 65535) fail("a grid of %u x %u x %u", grid[0], grid[1], grid[2]);
+  if (together && (count > BLOCKS || threads > THREADS_TOGETHER)) {
+    fail("%u blocks of %u threads together, more than %u of %u", unsigned(count), unsigned(threads), BLOCKS, THREADS_TOGETHER);
+  }
   dynamic_size = shared_bytes;
-  for (uint64_t i = 0; i < blocks && !failed; ++i) {
-    const uint64_t at = descending ? blocks - 1 - i : i;
-    blockIdx = {unsigned(at % grid[0]), unsigned(at / grid[0] % grid[1]), unsigned(at / grid[0] / grid[1])};
-    run_block(descending);
+  const uint64_t there = together ? count : 1;
+  for (uint64_t i = 0; i < count; i += there) {
+    for (uint64_t j = 0; j < there; ++j) {
+      const uint64_t at = descending && !together ? count - 1 - i : i + j;
+      begin(blocks[j], {unsigned(at % grid[0]), unsigned(at / grid[0] % grid[1]), unsigned(at / grid[0] / grid[1])});
+    }
+    this_round = last_progress = 0;
+    while (round(unsigned(there), descending)) continue;
+    if (failed) return;
+    for (uint64_t j = 0; j < there; ++j) end(blocks[j]);
   }
 }
 
@@ -206,37 +252,43 @@ Kernel::Kernel(const char* name, size_t params, unsigned threads, void (*call)(c
   kernels = this;
 }
 
+void progress() { last_progress = this_round; }
+void relax() {
+  block->fibers[current].relaxed = this_round;
+  pause();
+}
+
 void* shared(const void* place, size_t size, size_t align) {
-  for (int i = 0; i < variable_count; ++i) {
-    if (variables[i].place == place) return variables[i].bytes;
+  for (int i = 0; i < block->variable_count; ++i) {
+    if (block->variables[i].place == place) return block->variables[i].bytes;
   }
-  if (variable_count == 64) fail("more than 64 shared variables");
+  if (block->variable_count == 64) fail("more than 64 shared variables");
   unsigned char* const bytes = reserve(size, align < 16 ? 16 : align);
-  variables[variable_count++] = {place, bytes, size};
+  block->variables[block->variable_count++] = {place, bytes, size};
   return bytes;
 }
-void* dynamic_shared() { return memory; }
+void* dynamic_shared() { return block->memory; }
 
 int lane() { return int(current % 32); }
 
 int barrier(int value) {
-  const unsigned generation = barrier_generation;
-  barrier_sum += value;
-  if (++barrier_arrived < thread_count()) {
-    wait_while(&barrier_generation, generation, "__syncthreads");
+  const unsigned generation = block->barrier_generation;
+  block->barrier_sum += value;
+  if (++block->barrier_arrived < thread_count()) {
+    wait_while(&block->barrier_generation, generation, "__syncthreads");
   } else {
-    barrier_result = barrier_sum;
-    barrier_arrived = 0, barrier_sum = 0;
-    ++barrier_generation;
+    block->barrier_result = block->barrier_sum;
+    block->barrier_arrived = 0, block->barrier_sum = 0;
+    ++block->barrier_generation;
   }
-  return barrier_result;
+  return block->barrier_result;
 }
 
 void named_barrier(int number, int threads, bool waits) {
   if (number < 1 || number > 15 || threads % 32 || threads < 32 || unsigned(threads) > thread_count()) {
     fail("barrier %d of %d threads", number, threads);
   }
-  Barrier& at = barriers[number];
+  Barrier& at = block->barriers[number];
   if (at.arrived == 0) at.threads = threads;
   if (at.threads != threads) fail("barrier %d of %d threads, while others wait for %d", number, threads, at.threads);
   const unsigned generation = at.generation;
@@ -252,7 +304,7 @@ const Slot* exchange(unsigned mask, const void* value, size_t size, const char* 
   const unsigned bit = 1u << lane(), first = current / 32 * 32, present = thread_count() - first;
   if (!(mask & bit)) fail("%s with mask %08x, which has not lane %d", what, mask, lane());
   if (present < 32 && mask >> present) fail("%s with mask %08x in a warp of %u threads", what, mask, present);
-  Warp& warp = warps[current / 32];
+  Warp& warp = block->warps[current / 32];
   Group* group = warp.groups;
   while (group < warp.groups + warp.count && group->mask != mask) ++group;
   if (group == warp.groups + warp.count) {
@@ -273,18 +325,18 @@ const Slot* exchange(unsigned mask, const void* value, size_t size, const char* 
   return slots;
 }
 
-void copy16(void* to, const void* from, int bytes) {
-  if (uintptr_t(to) % 16 || uintptr_t(from) % 16) fail("copy16 from %p to %p", from, to);
-  if (bytes < 0 || bytes > 16) fail("copy16 of %d bytes", bytes);
-  Fiber& self = fibers[current];
+void copy(void* to, const void* from, int bytes, int size) {
+  if (uintptr_t(to) % size || uintptr_t(from) % size) fail("copy%d from %p to %p", size, from, to);
+  if (bytes < 0 || bytes > size) fail("copy%d of %d bytes", size, bytes);
+  Fiber& self = block->fibers[current];
   if (self.count == 256) fail("more than 256 copies under way");
   // Until they are waited for, nothing good lies there.
-  memset(to, 0xFF, 16);
-  self.copies[self.count++] = {to, from, bytes, self.group};
+  memset(to, 0xFF, size_t(size));
+  self.copies[self.count++] = {to, from, bytes, size, self.group};
 }
-void copies_commit() { ++fibers[current].group; }
+void copies_commit() { ++block->fibers[current].group; }
 void copies_wait(int pending) {
-  Fiber& self = fibers[current];
+  Fiber& self = block->fibers[current];
   int kept = 0;
   for (int i = 0; i < self.count; ++i) {
     const Copy copy = self.copies[i];
@@ -293,82 +345,29 @@ void copies_wait(int pending) {
       continue;
     }
     memcpy(copy.to, copy.from, size_t(copy.bytes));
-    memset(static_cast<char*>(copy.to) + copy.bytes, 0, size_t(16 - copy.bytes));
+    memset(static_cast<char*>(copy.to) + copy.bytes, 0, size_t(copy.size - copy.bytes));
   }
   self.count = kept;
 }
 
 }  // namespace emulator
 
-float widen_f16(unsigned short x) {
-  const unsigned sign = unsigned(x & 0x8000) << 16, exponent = x >> 10 & 31, fraction = x & 1023;
-  if (exponent == 31) return __uint_as_float(sign | 0x7F800000 | fraction << 13 | (fraction ? 0x400000 : 0));
-  if (exponent == 0) return __uint_as_float(sign | __float_as_uint(float(fraction) * 0x1p-24f));
-  return __uint_as_float(sign | (exponent + 112) << 23 | fraction << 13);
-}
-
-unsigned short narrow_f16(float x) {
-  const unsigned bits = __float_as_uint(x), sign = bits >> 16 & 0x8000, magnitude = bits & 0x7FFFFFFF;
-  if (magnitude > 0x7F800000) return (unsigned short)(0x7FFF);
-  if (magnitude >= 0x477FF000) return (unsigned short)(sign | 0x7C00);
-  // A sum with this rounds away what an f16 has no place for: the spacing of its smallest numbers, or ten bits below the first.
-  const unsigned exponent = magnitude < 0x38800000 ? 113 : magnitude >> 23;
-  const float scale = __uint_as_float((exponent + 13) << 23), rounded = (__uint_as_float(magnitude) + scale) - scale;
-  const unsigned wide = __float_as_uint(rounded);
-  if (rounded < 0x1p-14f) return (unsigned short)(sign | unsigned(rounded * 0x1p24f));
-  return (unsigned short)(sign | (wide - (112u << 23)) >> 13);
-}
-
 extern "C" {
 
 /// Runs a launch; null, or why it failed. Not for two threads at a time.
 const char* emulator_run(const char* name, const unsigned* grid, const unsigned* block, unsigned shared, const void* params, size_t bytes,
-                         bool descending) {
+                         bool together, bool descending) {
   using namespace emulator;
-  if (!fibers) {
-    fibers = static_cast<Fiber*>(calloc(THREADS, sizeof(Fiber)));
-    warps = static_cast<Warp*>(calloc(WARPS, sizeof(Warp)));
-  }
   failed = false;
   current = 0;
   blockIdx = {0, 0, 0};
   arguments = params;
-  if (!_setjmp(launcher)) run(name, grid, block, shared, bytes, descending);
+  if (!_setjmp(launcher)) run(name, grid, block, shared, bytes, together, descending);
   // Fibers that were left where they stood are begun anew.
-  for (unsigned i = 0; failed && i < THREADS; ++i) fibers[i].started = false;
-  return failed ? message : nullptr;
-}
-
-struct Gemm {
-  size_t rows, k, m;
-  const unsigned short* x;
-  size_t ldx;
-  const unsigned short* weight;
-  uint64_t half;
-  void* y;
-  size_t ldy;
-  uint64_t narrow;
-  const float *bias, *residual;
-  size_t ldr;
-};
-/// The product that cuBLASLt would make.
-void emulator_gemm(const Gemm* gemm) {
-  const auto widen = [=](unsigned short x) { return gemm->half ? widen_f16(x) : __uint_as_float(unsigned(x) << 16); };
-  for (size_t row = 0; row < gemm->rows; ++row) {
-    for (size_t column = 0; column < gemm->m; ++column) {
-      const size_t at = row * gemm->ldy + column;
-      float sum = 0;
-      for (size_t i = 0; i < gemm->k; ++i) sum += widen(gemm->x[row * gemm->ldx + i]) * widen(gemm->weight[column * gemm->k + i]);
-      if (gemm->residual) sum += gemm->residual[row * gemm->ldr + column];
-      if (gemm->bias) sum += gemm->bias[column];
-      const unsigned bits = __float_as_uint(sum);
-      if (gemm->narrow) {
-        static_cast<unsigned short*>(gemm->y)[at] = sum == sum ? (bits + 0x7FFF + (bits >> 16 & 1)) >> 16 : 0x7FC0;
-      } else {
-        static_cast<float*>(gemm->y)[at] = sum;
-      }
-    }
+  for (Block* left = blocks; failed && left < blocks + BLOCKS; ++left) {
+    for (unsigned i = 0; i < THREADS; ++i) left->fibers[i].started = false;
   }
+  return failed ? message : nullptr;
 }
 
 // What the compiler's checks call.

@@ -1,6 +1,6 @@
-// CUDA as a C++ compiler sees it: kernels run on fibers, one block after another, so that tests of kernels need no GPU. Stricter than one:
-// a misaligned vector, a barrier or shuffle that some thread never reaches, a write past shared memory end the launch with a message. Shared
-// memory is NaN when a block begins.
+// CUDA as a C++ compiler sees it: kernels run on fibers, one block after another, or a few that wait for each other, so that tests of kernels need
+// no GPU. Stricter than one: a misaligned vector, a barrier, shuffle or value that some thread waits for in vain, a write past shared memory end
+// the launch with a message. Shared memory is NaN when a block begins.
 #pragma once
 #include <math.h>
 #include <stddef.h>
@@ -81,9 +81,18 @@ T shuffle(unsigned mask, T value, int from, const char* what) {
   return value;
 }
 
-void copy16(void* to, const void* from, int bytes);
+/// `bytes` of `size`, the rest zeros.
+void copy(void* to, const void* from, int bytes, int size);
 void copies_commit();
 void copies_wait(int pending);
+
+/// Another block may wait for what was written.
+void progress();
+/// Lets the other threads run.
+void relax();
+
+/// The product of common.cuh, of bf16 or of f16.
+void mma(float (&sum)[4], const unsigned (&a)[4], const unsigned (&b)[2], bool half);
 
 }  // namespace emulator
 
@@ -144,6 +153,7 @@ template <typename T, typename F>
 T exchange_at(T* at, F change) {
   const T old = *at;
   *at = change(old);
+  if (*at != old) emulator::progress();
   return old;
 }
 template <typename T>
@@ -218,7 +228,20 @@ template <int COUNT>
 void registers_fewer() {}
 inline void inputs_ready() {}
 inline void prefetch(const void*) {}
-inline void copy16(void* to, const void* from, int bytes = 16) { emulator::copy16(to, from, bytes); }
+inline void copy16(void* to, const void* from, int bytes = 16) { emulator::copy(to, from, bytes, 16); }
+inline void copy8(void* to, const void* from) { emulator::copy(to, from, 8, 8); }
 inline void copies_commit() { emulator::copies_commit(); }
 template <int PENDING>
 void copies_wait() { emulator::copies_wait(PENDING); }
+inline void publish(unsigned long long* at, float value, unsigned flag) {
+  *at = (unsigned long long)(flag) << 32 | __float_as_uint(value);
+  emulator::progress();
+}
+struct Flagged2 { unsigned long long a, b; };
+inline Flagged2 peek2(const unsigned long long* at) {
+  if (uintptr_t(at) % 16) emulator::fail("peek2 of %p", static_cast<const void*>(at));
+  return {at[0], at[1]};
+}
+inline void relax() { emulator::relax(); }
+inline void mma_bf16(float (&sum)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { emulator::mma(sum, a, b, false); }
+inline void mma_f16(float (&sum)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { emulator::mma(sum, a, b, true); }

@@ -15,6 +15,7 @@ unsafe extern "C" {
         shared: u32,
         params: *const c_void,
         bytes: usize,
+        together: bool,
         descending: bool,
     ) -> *const c_char;
     fn emulator_gemm(gemm: *const Gemm);
@@ -69,6 +70,7 @@ fn run_launch(launch: &Launch, descending: bool) -> Result<(), String> {
             launch.shared,
             params.as_ptr().cast(),
             params.len(),
+            launch.together,
             descending,
         )
     };

@@ -4,6 +4,7 @@ pub mod cases;
 pub mod memory;
 pub mod node;
 pub mod products;
+pub mod tried;
 
 #[path = "../../src/cuda/emulator.rs"]
 mod shared;
