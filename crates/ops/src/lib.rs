@@ -20,6 +20,8 @@
 #![forbid(unsafe_code)]
 
 pub mod add;
+#[cfg(feature = "cuda")]
+pub mod batch;
 #[cfg(feature = "testing")]
 pub mod cases;
 pub mod cast;

@@ -1,10 +1,10 @@
-//! Which nodes of a plan are launched together: neighbors that generate one token, where what lies between them is read by nothing else.
+//! Which nodes of a plan are launched together: neighbors that generate a token, where what lies between them is read by nothing else.
 
 use statespace_plan::{Attrs, Checked, CheckedNode, Operand, Place};
 
 use crate::node::{Node, Slot};
 
-/// Neighbors, by the first one's place, that `step` of `statespace-ops` may take together.
+/// Neighbors, by the first one's place, that `step` (of one sequence) or `batch` (of many) of `statespace-ops` may take together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Group {
     /// A node by itself.
@@ -54,11 +54,11 @@ impl Fuse<'_> {
     fn at(&self, at: usize) -> Group {
         let is_linear = |at: usize| matches!(self.nodes.get(at).map(|node| &node.attrs), Some(Attrs::Linear(_)));
         let attrs = |at: usize| self.nodes.get(at).map(|node| &node.attrs);
-        let rows = self.nodes[at].sizes.b * self.nodes[at].sizes.l;
-        if rows != 1 {
+        let (b, l) = (self.nodes[at].sizes.b, self.nodes[at].sizes.l);
+        if l != 1 {
             return Group::One;
         }
-        let norm = matches!(attrs(at), Some(Attrs::Rmsnorm(_))) && is_linear(at + 1) && self.joins(at, at + 1, 0);
+        let norm = b == 1 && matches!(attrs(at), Some(Attrs::Rmsnorm(_))) && is_linear(at + 1) && self.joins(at, at + 1, 0);
         let linear = at + usize::from(norm);
         if !is_linear(linear) {
             return Group::One;
@@ -68,7 +68,7 @@ impl Fuse<'_> {
             let read = [&product.inputs[LOW], &scan.inputs[SCAN_BC[0]], &scan.inputs[SCAN_BC[1]]];
             return if apart(&scan.outputs, read) { Group::Scan } else { Group::One };
         }
-        let conv = matches!(attrs(linear + 1), Some(Attrs::Conv1dSilu)) && self.joins(linear, linear + 1, CONV_X);
+        let conv = b == 1 && matches!(attrs(linear + 1), Some(Attrs::Conv1dSilu)) && self.joins(linear, linear + 1, CONV_X);
         let x = &self.nodes[at].inputs[0];
         let fits = |conv: bool| {
             let made = [linear, linear + 1];

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use statespace_ops::cuda::{self, Call, Operand, Sizes, Step};
-use statespace_ops::step;
+use statespace_ops::{batch, step};
 use statespace_plan::ops::Compute;
 use statespace_plan::{Attrs, Checked, CheckedNode};
 
@@ -246,7 +246,9 @@ impl Program {
             Group::Scan => {
                 let [product, scan] = nodes else { return None };
                 let (Attrs::Linear(linear), Attrs::Scan(attrs)) = (&product.attrs, &scan.attrs) else { return None };
-                self.call(machine, product, |low| self.call(machine, scan, |call| step::scan(low, linear.compute, call, attrs)))
+                self.call(machine, product, |low| {
+                    self.call(machine, scan, |call| step::scan(low, linear.compute, call, attrs).or_else(|| batch::scan(low, call, attrs)))
+                })
             }
             Group::Linear { norm, conv } => {
                 let (first, node, last) = (&nodes[0], &nodes[usize::from(norm)], &nodes[nodes.len() - 1]);
