@@ -13,6 +13,8 @@ pub(super) enum Group {
     Linear { norm: bool, conv: bool },
     /// `linear` that makes dt, and `scan`.
     Scan,
+    /// `conv1d_silu`, and a `linear` of what it makes.
+    Conv,
 }
 
 impl Group {
@@ -21,7 +23,7 @@ impl Group {
         match self {
             Group::One => 1,
             Group::Linear { norm, conv } => 1 + usize::from(norm) + usize::from(conv),
-            Group::Scan => 2,
+            Group::Scan | Group::Conv => 2,
         }
     }
 }
@@ -59,6 +61,9 @@ impl Fuse<'_> {
             return Group::One;
         }
         let norm = b == 1 && matches!(attrs(at), Some(Attrs::Rmsnorm(_))) && is_linear(at + 1) && self.joins(at, at + 1, 0);
+        if matches!(attrs(at), Some(Attrs::Conv1dSilu)) && is_linear(at + 1) && self.feeds(at, at + 1) {
+            return Group::Conv;
+        }
         let linear = at + usize::from(norm);
         if !is_linear(linear) {
             return Group::One;
@@ -92,6 +97,13 @@ impl Fuse<'_> {
             && matches!(made.place, Place::Temp { .. })
             && !readers.chain(outputs).any(is_other)
             && self.lens(&nodes[from]) == self.lens(&nodes[to])
+    }
+
+    /// Whether what `from` makes is what `to` reads first, and both take part in the same rows.
+    fn feeds(&self, from: usize, to: usize) -> bool {
+        let (nodes, made) = (self.plan.nodes(), &self.nodes[from].outputs[0]);
+        let is_read = |x: &Slot| (x.base, x.start, x.span, x.ld) == (made.base, made.start, made.span, made.ld);
+        self.nodes[to].inputs[LOW].as_ref().is_some_and(is_read) && self.lens(&nodes[from]) == self.lens(&nodes[to])
     }
 
     fn lens(&self, node: &CheckedNode) -> Option<(u32, usize)> {

@@ -227,7 +227,7 @@ impl Program {
                 let start = launches.steps.len();
                 match &joined {
                     Some(_) if i + 1 < nodes.len() => {}
-                    Some(step) => launches.steps.push(step.clone()),
+                    Some(steps) => launches.steps.extend_from_slice(steps),
                     None => launches.steps.extend(self.call(machine, node, |call| cuda::launches(&node.attrs, call))),
                 }
                 if node.id as usize + 1 == self.nodes.len() {
@@ -239,24 +239,31 @@ impl Program {
         (self.launches, self.graph) = (launches, None);
     }
 
-    /// A group's one launch, if there is a kernel for it.
-    fn join(&self, machine: &Machine, group: Group, nodes: &[Node]) -> Option<Step> {
+    /// A group's launches, if there are kernels for it.
+    fn join(&self, machine: &Machine, group: Group, nodes: &[Node]) -> Option<Vec<Step>> {
         match group {
             Group::One => None,
             Group::Scan => {
                 let [product, scan] = nodes else { return None };
                 let (Attrs::Linear(linear), Attrs::Scan(attrs)) = (&product.attrs, &scan.attrs) else { return None };
-                self.call(machine, product, |low| {
+                let step = self.call(machine, product, |low| {
                     self.call(machine, scan, |call| step::scan(low, linear.compute, call, attrs).or_else(|| batch::scan(low, call, attrs)))
-                })
+                });
+                step.map(|step| vec![step])
+            }
+            Group::Conv => {
+                let [conv, product] = nodes else { return None };
+                let Attrs::Linear(attrs) = &product.attrs else { return None };
+                self.call(machine, conv, |call| self.call(machine, product, |product| batch::conv(call, product, attrs)))
             }
             Group::Linear { norm, conv } => {
                 let (first, node, last) = (&nodes[0], &nodes[usize::from(norm)], &nodes[nodes.len() - 1]);
                 let Attrs::Linear(attrs) = &node.attrs else { return None };
-                self.call(machine, first, |x| {
+                let step = self.call(machine, first, |x| {
                     let norm = if let Attrs::Rmsnorm(attrs) = &first.attrs { Some((x, attrs)) } else { None };
                     self.call(machine, last, |y| self.call(machine, node, |call| step::linear(call, attrs, norm, conv.then_some(y))))
-                })
+                });
+                step.map(|step| vec![step])
             }
         }
     }

@@ -17,6 +17,28 @@ struct BatchScanParams {
   u32 unused;
 };
 
+struct BatchConvParams {
+  const u16* x;                  // (rows, e) with a pitch, bf16
+  const float *taps, *bias;      // (4, e); (e) or null
+  float* state;                  // (rows, 3, e)
+  const int* lens;               // or null
+  u16* u;                        // (rows, e), what the convolution makes; may be x
+  const u16* weight;             // (m, e), bf16: of the product that reads u
+  float* part;                   // (blocks of channels, rows, m): that product by channels
+  u64 ld_x;
+  u32 rows, e, m;
+  u32 unused;
+};
+
+struct BatchSumParams {
+  const float* part;  // (parts, rows, m)
+  void* y;
+  const int* lens;  // or null
+  u64 ld_y;
+  u32 parts, rows, m;
+  u32 y_type;
+};
+
 // Each kernel.cu has its own: the emulator links them all.
 namespace {
 
@@ -24,6 +46,16 @@ constexpr u32 THREADS = 256, WARPS = THREADS / 32;
 constexpr u32 STATES = 16, CHANNELS = 128, ROWS = WARPS;
 /// Columns that a lane loads of a row at once, and four lanes of a row.
 constexpr u32 LANE = 8, PIECE = 4 * LANE;
+constexpr u32 CONV_ROWS = 32, CONV_CHANNELS = 64, TAPS = 4;
+
+/// Four floats that no cache is to keep: until they are wanted again, all others have passed.
+__device__ __forceinline__ Floats<4> load_once(const float* from) {
+  const float4 x = __ldcs(reinterpret_cast<const float4*>(from));
+  return {x.x, x.y, x.z, x.w};
+}
+__device__ __forceinline__ void store_once(float* to, const Floats<4>& x) {
+  __stcs(reinterpret_cast<float4*>(to), make_float4(x.v[0], x.v[1], x.v[2], x.v[3]));
+}
 
 /// Δ of a block's rows × channels by tensor cores, 16 channels a warp. Lanes load sixteen bytes, and which column stands where in a tile is the
 /// same for both factors; the sum does not mind.
@@ -49,6 +81,9 @@ __device__ __forceinline__ void make_delta(const BatchScanParams& p, u32 row, u3
     delta[place * 2 + i % 2][at] = p.softplus ? precise_softplus(s) : s;
   }
 }
+
+/// Where piece `at` of sixteen bytes of a row of CONV_CHANNELS bf16 lies in shared memory: pairs of rows that are read together meet no bank twice.
+__device__ __forceinline__ u32 piece_at(u32 row, u32 at) { return row * (CONV_CHANNELS / LANE) + (at ^ row % 2 * 4); }
 
 }  // namespace
 
@@ -76,11 +111,10 @@ KERNEL_EARLY(batch_scan, BatchScanParams, THREADS, 2) {
   const u32 c = channel + lane * 4;
   if (row + warp >= p.rows || c >= p.e || (p.lens && p.lens[row + warp] <= 0)) return;
   const u32 own = row + warp;
-  float4* const state = reinterpret_cast<float4*>(p.state + u64(own) * STATES * p.e + c);
-  const u32 pitch = p.e / 4;
-  float4 loaded[STATES];
+  float* const state = p.state + u64(own) * STATES * p.e + c;
+  Floats<4> h[STATES];
 #pragma unroll
-  for (u32 n = 0; n < STATES; ++n) loaded[n] = __ldcs(state + n * pitch);
+  for (u32 n = 0; n < STATES; ++n) h[n] = load_once(state + n * p.e);
   const Floats<4> u = load_stored<4>(p.u, own * p.ld_u + c, BF16);
   const Floats<4> z = p.z ? load_stored<4>(p.z, own * p.ld_z + c, BF16) : Floats<4>{};
   const Floats<4> D = p.D ? load<4>(p.D, c) : Floats<4>{};
@@ -91,15 +125,114 @@ KERNEL_EARLY(batch_scan, BatchScanParams, THREADS, 2) {
   for (u32 n = 0; n < STATES; ++n) {
     const Floats<4> a = load<4>(&A[n][lane * 4], 0);
     const float b = BC[0][warp][n], out = BC[1][warp][n];
-    float h[4] = {loaded[n].x, loaded[n].y, loaded[n].z, loaded[n].w};
 #pragma unroll
     for (u32 j = 0; j < 4; ++j) {
-      h[j] = fmaf(precise_exp2(d.v[j] * a.v[j]), h[j], delta_u.v[j] * b);
-      sum.v[j] = fmaf(out, h[j], sum.v[j]);
+      h[n].v[j] = fmaf(precise_exp2(d.v[j] * a.v[j]), h[n].v[j], delta_u.v[j] * b);
+      sum.v[j] = fmaf(out, h[n].v[j], sum.v[j]);
     }
-    __stcs(state + n * pitch, make_float4(h[0], h[1], h[2], h[3]));
+    store_once(state + n * p.e, h[n]);
   }
 #pragma unroll
   for (u32 j = 0; j < 4; ++j) sum.v[j] = fmaf(D.v[j], u.v[j], sum.v[j]) * (p.z ? fast_silu(z.v[j]) : 1.0f);
   store_stored<4>(p.y, i64(own) * p.e + c, p.y_type, sum);
+}
+
+/// A step of the convolution with SiLU, of 32 rows × 64 channels, and what those add to the product behind it: it needs all channels, so that each
+/// block leaves its part.
+KERNEL_EARLY(batch_conv, BatchConvParams, THREADS) {
+  constexpr u32 PIECES = CONV_CHANNELS / LANE;
+  SHARED(uint4, made, [CONV_ROWS * PIECES]);
+  DYNAMIC_SHARED(uint4, weight);
+  const u32 thread = threadIdx.x, warp = thread / 32, line = thread % 32 / 4, place = thread % 4;
+  const u32 blocks = (p.e + CONV_CHANNELS - 1) / CONV_CHANNELS, block = blockIdx.x % blocks;
+  const u32 row = blockIdx.x / blocks * CONV_ROWS, channel = block * CONV_CHANNELS;
+  for (u32 i = thread; i < p.m * PIECES; i += THREADS) {
+    const u32 j = i / PIECES, at = channel + i % PIECES * LANE;
+    copy16(weight + piece_at(j, i % PIECES), p.weight + (at < p.e ? u64(j) * p.e + at : 0), at < p.e ? 16 : 0);
+  }
+  copies_commit();
+  const u32 own = thread % (CONV_CHANNELS / 4) * 4, c = channel + own;
+  Floats<4> taps[TAPS], bias = {};
+  if (c < p.e) {
+#pragma unroll
+    for (u32 j = 0; j < TAPS; ++j) taps[j] = load<4>(p.taps, j * p.e + c);
+    if (p.bias) bias = load<4>(p.bias, c);
+  }
+  inputs_ready();
+  constexpr u32 AT_ONCE = THREADS / (CONV_CHANNELS / 4), TURNS = CONV_ROWS / AT_ONCE;
+  Floats<4> samples[TURNS][TAPS];
+  bool in[TURNS];
+#pragma unroll
+  for (u32 i = 0; i < TURNS; ++i) {
+    const u32 r = row + thread / (CONV_CHANNELS / 4) + i * AT_ONCE;
+    in[i] = c < p.e && r < p.rows && (!p.lens || p.lens[r] > 0);
+    if (!in[i]) continue;
+#pragma unroll
+    for (u32 j = 0; j < TAPS - 1; ++j) samples[i][j] = load_once(p.state + (u64(r) * (TAPS - 1) + j) * p.e + c);
+    samples[i][TAPS - 1] = load_stored<4>(p.x, r * p.ld_x + c, BF16);
+  }
+#pragma unroll
+  for (u32 i = 0; i < TURNS; ++i) {
+    const u32 at = thread / (CONV_CHANNELS / 4) + i * AT_ONCE, r = row + at;
+    uint2 words = make_uint2(0, 0);
+    if (in[i]) {
+      Floats<4> sum = bias;
+#pragma unroll
+      for (u32 j = 0; j < TAPS; ++j) {
+        for (u32 k = 0; k < 4; ++k) sum.v[k] = fmaf(taps[j].v[k], samples[i][j].v[k], sum.v[k]);
+        if (j > 0) store_once(p.state + (u64(r) * (TAPS - 1) + j - 1) * p.e + c, samples[i][j]);
+      }
+      for (u32 k = 0; k < 4; ++k) sum.v[k] = fast_silu(sum.v[k]);
+      words = make_uint2(narrow2_bf16(sum.v[0], sum.v[1]), narrow2_bf16(sum.v[2], sum.v[3]));
+      *reinterpret_cast<uint2*>(p.u + u64(r) * p.e + c) = words;
+    }
+    reinterpret_cast<uint2*>(made + piece_at(at, own / LANE))[own / 4 % 2] = words;
+  }
+  copies_wait<0>();
+  __syncthreads();
+  // A warp has 16 of the rows, every fourth eight columns.
+  const u32 first = warp % (CONV_ROWS / 16) * 16;
+  uint4 a[2], b[2];
+#pragma unroll
+  for (u32 k = 0; k < 2; ++k) a[k] = made[piece_at(first + line, k * 4 + place)], b[k] = made[piece_at(first + line + 8, k * 4 + place)];
+  for (u32 j = warp / (CONV_ROWS / 16) * 8; j < p.m; j += WARPS / (CONV_ROWS / 16) * 8) {
+    float sums[4] = {};
+#pragma unroll
+    for (u32 k = 0; k < 2; ++k) {
+      // Behind the last row of W: the last once more, not written.
+      const uint4 w = weight[piece_at(min(j + line, p.m - 1), k * 4 + place)];
+      mma_bf16(sums, a[k].x, b[k].x, a[k].y, b[k].y, w.x, w.y);
+      mma_bf16(sums, a[k].z, b[k].z, a[k].w, b[k].w, w.z, w.w);
+    }
+#pragma unroll
+    for (u32 i = 0; i < 2; ++i) {
+      const u32 r = row + first + line + i * 8, column = j + place * 2;
+      if (r < p.rows && column < p.m) {
+        float* const to = p.part + (u64(block) * p.rows + r) * p.m + column;
+        *reinterpret_cast<float2*>(to) = make_float2(sums[2 * i], sums[2 * i + 1]);
+      }
+    }
+  }
+}
+
+/// y = the sum of all parts of a row, four columns a thread; the block's warps take turns with the parts.
+KERNEL_BOUNDS(batch_sum, BatchSumParams, THREADS) {
+  SHARED(Floats<4>, sums, [WARPS][32]);
+  const u32 warp = threadIdx.x / 32, lane = threadIdx.x % 32, tiles = (p.m + 127) / 128;
+  const u32 row = blockIdx.x / tiles, column = blockIdx.x % tiles * 128 + lane * 4;
+  if (p.lens && p.lens[row] <= 0) return;
+  Floats<4> sum = {};
+#pragma unroll 8
+  for (u32 part = warp; part < p.parts; part += WARPS) {
+    const Floats<4> one = column < p.m ? load<4>(p.part, (i64(part) * p.rows + row) * p.m + column) : Floats<4>{};
+    for (u32 i = 0; i < 4; ++i) sum.v[i] += one.v[i];
+  }
+  sums[warp][lane] = sum;
+  __syncthreads();
+  if (warp > 0 || column >= p.m) return;
+#pragma unroll
+  for (u32 other = 1; other < WARPS; ++other) {
+    for (u32 i = 0; i < 4; ++i) sum.v[i] += sums[other][lane].v[i];
+  }
+  store_stored<4>(p.y, i64(row) * i64(p.ld_y) + column, p.y_type, sum);
 }

@@ -5,15 +5,21 @@
 
 use bytemuck::{Pod, Zeroable};
 use statespace_plan::DType;
-use statespace_plan::ops::ScanAttrs;
+use statespace_plan::ops::{LinearAttrs, ScanAttrs};
 
-use crate::cuda::{Call, Launch, Operand, Params, Step, stored};
+use crate::cuda::{Call, Launch, Operand, Params, Step, size, stored};
+use crate::linear;
 
 /// As in `kernel.cu`.
 const THREADS: u32 = 256;
 const STATES: usize = 16;
 const CHANNELS: usize = 128;
 const ROWS: usize = 8;
+const CONV_ROWS: usize = 32;
+const CONV_CHANNELS: usize = 64;
+const TAPS: usize = 4;
+/// Columns of x_proj whose weights a block has in shared memory.
+const MOST_COLUMNS: usize = 512;
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -42,6 +48,82 @@ struct BatchScanParams {
     softplus: u32,
     y_type: u32,
     unused: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct BatchConvParams {
+    x: u64,
+    taps: u64,
+    bias: u64,
+    state: u64,
+    lens: u64,
+    u: u64,
+    weight: u64,
+    part: u64,
+    ld_x: u64,
+    rows: u32,
+    e: u32,
+    m: u32,
+    unused: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct BatchSumParams {
+    part: u64,
+    y: u64,
+    lens: u64,
+    ld_y: u64,
+    parts: u32,
+    rows: u32,
+    m: u32,
+    y_type: u32,
+}
+
+/// A step of the convolution, and a product of what it makes, by parts in the product's scratch and their sum.
+pub fn conv(call: &Call, product: &Call, attrs: &LinearAttrs) -> Option<Vec<Step>> {
+    let ([x, taps, bias, state, lens], [u]) = (call.inputs, call.outputs) else { panic!("operands of conv1d_silu") };
+    let ([_, weight, added, residual, _], [y]) = (product.inputs, product.outputs) else { panic!("operands of linear") };
+    let (rows, e, m) = (call.rows(), call.sizes.e, product.sizes.m);
+    if rows * e * m == 0 || call.sizes.l != 1 || call.sizes.w != TAPS || added.is_present() || residual.is_present() {
+        return None;
+    }
+    let pieces = e.is_multiple_of(8) && weight.address.is_multiple_of(16);
+    let vectors = m.is_multiple_of(4) && [x, taps, bias, state, u, y].iter().all(|operand| operand.is_aligned(4));
+    let parts = e.div_ceil(CONV_CHANNELS);
+    let fits = m <= MOST_COLUMNS && (4 * parts * rows * m) as u64 <= linear::cuda::scratch_bytes(product, attrs);
+    if [x, u, weight].iter().any(|operand| operand.dtype != DType::Bf16) || !pieces || !vectors || !fits {
+        return None;
+    }
+    let part = product.scratch;
+    let params = Params::new(BatchConvParams {
+        x: x.address,
+        taps: taps.address,
+        bias: bias.address,
+        state: state.address,
+        lens: lens.address,
+        u: u.address,
+        weight: weight.address,
+        part,
+        ld_x: x.ld as u64,
+        rows: rows as u32,
+        e: e as u32,
+        m: m as u32,
+        unused: 0,
+    });
+    let sum = Params::new(BatchSumParams {
+        part,
+        y: y.address,
+        lens: lens.address,
+        ld_y: y.ld as u64,
+        parts: parts as u32,
+        rows: rows as u32,
+        m: m as u32,
+        y_type: stored(y.dtype),
+    });
+    let shared = m * CONV_CHANNELS * size(DType::Bf16);
+    Some(vec![launch("batch_conv", parts * rows.div_ceil(CONV_ROWS), shared, params), launch("batch_sum", rows * m.div_ceil(128), 0, sum)])
 }
 
 /// The product that makes dt, and the step of the scan that alone reads it.
@@ -85,6 +167,10 @@ pub fn scan(product: &Call, call: &Call, attrs: &ScanAttrs) -> Option<Step> {
         y_type: stored(y.dtype),
         unused: 0,
     });
-    let grid = [(e.div_ceil(CHANNELS) * rows.div_ceil(ROWS)) as u32, 1, 1];
-    Some(Step::Launch(Launch { module: "batch", kernel: "batch_scan", grid, block: [THREADS, 1, 1], shared: 0, together: false, params }))
+    Some(launch("batch_scan", e.div_ceil(CHANNELS) * rows.div_ceil(ROWS), 0, params))
+}
+
+fn launch(kernel: &'static str, blocks: usize, shared: usize, params: Params) -> Step {
+    let grid = [blocks as u32, 1, 1];
+    Step::Launch(Launch { module: "batch", kernel, grid, block: [THREADS, 1, 1], shared: shared as u32, together: false, params })
 }

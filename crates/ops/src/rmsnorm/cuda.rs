@@ -28,8 +28,9 @@ pub fn launches(call: &Call, attrs: &RmsnormAttrs) -> Vec<Step> {
         return Vec::new();
     }
     let vector = d.is_multiple_of(4) && [x, weight, y].iter().all(|operand| operand.is_aligned(4));
-    // Four loads a thread on their way, where the row is long enough for that.
-    let threads = d.div_ceil(if vector { 16 } else { 4 }).next_multiple_of(32).clamp(32, 1024) as u32;
+    // Four loads a thread on their way, where the row is long enough for that; where a multiprocessor has one row, all of it at once.
+    let (width, loads) = (if vector { 4 } else { 1 }, if rows > call.device.multiprocessors as usize { 4 } else { 1 });
+    let threads = d.div_ceil(width * loads).next_multiple_of(32).clamp(32, 1024) as u32;
     let params = Params::new(RmsnormParams {
         x: x.address,
         weight: weight.address,
