@@ -24,14 +24,14 @@ struct BatchConvParams {
   const int* lens;               // or null
   u16* u;                        // (rows, e), what the convolution makes; may be x
   const u16* weight;             // (m, e), bf16: of the product that reads u
-  float* part;                   // (blocks of channels, rows, m): that product by channels
+  float4* part;                  // that product by blocks of channels: (those, rows / 16, m / 8) tiles as a warp's lanes have them
   u64 ld_x;
   u32 rows, e, m;
   u32 unused;
 };
 
 struct BatchSumParams {
-  const float* part;  // (parts, rows, m)
+  const float4* part;  // (parts, rows / 16, m / 8) tiles
   void* y;
   const int* lens;  // or null
   u64 ld_y;
@@ -46,6 +46,8 @@ constexpr u32 THREADS = 256, WARPS = THREADS / 32;
 constexpr u32 STATES = 16, CHANNELS = 128, ROWS = WARPS;
 /// Columns that a lane loads of a row at once, and four lanes of a row.
 constexpr u32 LANE = 8, PIECE = 4 * LANE;
+/// bf16 that a prefetch brings.
+constexpr u32 LINE = 64;
 constexpr u32 CONV_ROWS = 32, CONV_CHANNELS = 64, TAPS = 4;
 
 /// Four floats that no cache is to keep: until they are wanted again, all others have passed.
@@ -100,6 +102,10 @@ KERNEL_EARLY(batch_scan, BatchScanParams, THREADS, 2) {
     copy16(&A[n][c], p.A + u64(n) * p.e + min(channel + c, p.e - 4));
   }
   copies_commit();
+  // Δ's weights, a row two threads, so that they are near when x is there.
+  for (u32 at = 0; channel + thread / 2 < p.e && thread % 2 * LINE + at < p.k; at += 2 * LINE) {
+    prefetch(p.weight + u64(channel + thread / 2) * p.k + thread % 2 * LINE + at);
+  }
   inputs_ready();
   make_delta(p, row, channel, delta);
   for (u32 i = thread; i < 2 * ROWS * STATES; i += THREADS) {
@@ -195,44 +201,39 @@ KERNEL_EARLY(batch_conv, BatchConvParams, THREADS) {
   uint4 a[2], b[2];
 #pragma unroll
   for (u32 k = 0; k < 2; ++k) a[k] = made[piece_at(first + line, k * 4 + place)], b[k] = made[piece_at(first + line + 8, k * 4 + place)];
-  for (u32 j = warp / (CONV_ROWS / 16) * 8; j < p.m; j += WARPS / (CONV_ROWS / 16) * 8) {
+  const u32 tile = (row + first) / 16, tiles = (p.rows + 15) / 16, columns = (p.m + 7) / 8;
+  if (tile >= tiles) return;
+  for (u32 j = warp / (CONV_ROWS / 16); j < columns; j += WARPS / (CONV_ROWS / 16)) {
     float sums[4] = {};
 #pragma unroll
     for (u32 k = 0; k < 2; ++k) {
-      // Behind the last row of W: the last once more, not written.
-      const uint4 w = weight[piece_at(min(j + line, p.m - 1), k * 4 + place)];
+      // Behind the last row of W: the last once more, which nobody reads.
+      const uint4 w = weight[piece_at(min(j * 8 + line, p.m - 1), k * 4 + place)];
       mma_bf16(sums, a[k].x, b[k].x, a[k].y, b[k].y, w.x, w.y);
       mma_bf16(sums, a[k].z, b[k].z, a[k].w, b[k].w, w.z, w.w);
     }
-#pragma unroll
-    for (u32 i = 0; i < 2; ++i) {
-      const u32 r = row + first + line + i * 8, column = j + place * 2;
-      if (r < p.rows && column < p.m) {
-        float* const to = p.part + (u64(block) * p.rows + r) * p.m + column;
-        *reinterpret_cast<float2*>(to) = make_float2(sums[2 * i], sums[2 * i + 1]);
-      }
-    }
+    p.part[((u64(block) * tiles + tile) * columns + j) * 32 + thread % 32] = make_float4(sums[0], sums[1], sums[2], sums[3]);
   }
 }
 
-/// y = the sum of all parts of a row, four columns a thread; the block's warps take turns with the parts.
+/// y = the sum of all parts; a block has a tile, its warps take turns with the parts.
 KERNEL_BOUNDS(batch_sum, BatchSumParams, THREADS) {
-  SHARED(Floats<4>, sums, [WARPS][32]);
-  const u32 warp = threadIdx.x / 32, lane = threadIdx.x % 32, tiles = (p.m + 127) / 128;
-  const u32 row = blockIdx.x / tiles, column = blockIdx.x % tiles * 128 + lane * 4;
-  if (p.lens && p.lens[row] <= 0) return;
-  Floats<4> sum = {};
+  SHARED(float4, sums, [WARPS][32]);
+  const u32 warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const auto add = [](float4& sum, const float4& x) { sum.x += x.x, sum.y += x.y, sum.z += x.z, sum.w += x.w; };
+  float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
 #pragma unroll 8
-  for (u32 part = warp; part < p.parts; part += WARPS) {
-    const Floats<4> one = column < p.m ? load<4>(p.part, (i64(part) * p.rows + row) * p.m + column) : Floats<4>{};
-    for (u32 i = 0; i < 4; ++i) sum.v[i] += one.v[i];
-  }
+  for (u32 part = warp; part < p.parts; part += WARPS) add(sum, p.part[(u64(part) * gridDim.x + blockIdx.x) * 32 + lane]);
   sums[warp][lane] = sum;
   __syncthreads();
-  if (warp > 0 || column >= p.m) return;
+  if (warp > 0) return;
 #pragma unroll
-  for (u32 other = 1; other < WARPS; ++other) {
-    for (u32 i = 0; i < 4; ++i) sum.v[i] += sums[other][lane].v[i];
+  for (u32 other = 1; other < WARPS; ++other) add(sum, sums[other][lane]);
+  const u32 columns = (p.m + 7) / 8, row = blockIdx.x / columns * 16 + lane / 4, column = blockIdx.x % columns * 8 + lane % 4 * 2;
+  const float values[4] = {sum.x, sum.y, sum.z, sum.w};
+#pragma unroll
+  for (u32 i = 0; i < 4; ++i) {
+    const u32 r = row + i / 2 * 8, c = column + i % 2;
+    if (r < p.rows && c < p.m && (!p.lens || p.lens[r] > 0)) store_stored<1>(p.y, r * p.ld_y + c, p.y_type, {{values[i]}});
   }
-  store_stored<4>(p.y, i64(row) * i64(p.ld_y) + column, p.y_type, sum);
 }

@@ -18,6 +18,8 @@ const ROWS: usize = 8;
 const CONV_ROWS: usize = 32;
 const CONV_CHANNELS: usize = 64;
 const TAPS: usize = 4;
+/// Of 16 × 8 sums.
+const TILE_BYTES: usize = 512;
 /// Columns of x_proj whose weights a block has in shared memory.
 const MOST_COLUMNS: usize = 512;
 
@@ -90,9 +92,9 @@ pub fn conv(call: &Call, product: &Call, attrs: &LinearAttrs) -> Option<Vec<Step
         return None;
     }
     let pieces = e.is_multiple_of(8) && weight.address.is_multiple_of(16);
-    let vectors = m.is_multiple_of(4) && [x, taps, bias, state, u, y].iter().all(|operand| operand.is_aligned(4));
-    let parts = e.div_ceil(CONV_CHANNELS);
-    let fits = m <= MOST_COLUMNS && (4 * parts * rows * m) as u64 <= linear::cuda::scratch_bytes(product, attrs);
+    let vectors = [x, taps, bias, state, u].iter().all(|operand| operand.is_aligned(4));
+    let (parts, tiles) = (e.div_ceil(CONV_CHANNELS), rows.div_ceil(16) * m.div_ceil(8));
+    let fits = m <= MOST_COLUMNS && (TILE_BYTES * parts * tiles) as u64 <= linear::cuda::scratch_bytes(product, attrs);
     if [x, u, weight].iter().any(|operand| operand.dtype != DType::Bf16) || !pieces || !vectors || !fits {
         return None;
     }
@@ -123,7 +125,7 @@ pub fn conv(call: &Call, product: &Call, attrs: &LinearAttrs) -> Option<Vec<Step
         y_type: stored(y.dtype),
     });
     let shared = m * CONV_CHANNELS * size(DType::Bf16);
-    Some(vec![launch("batch_conv", parts * rows.div_ceil(CONV_ROWS), shared, params), launch("batch_sum", rows * m.div_ceil(128), 0, sum)])
+    Some(vec![launch("batch_conv", parts * rows.div_ceil(CONV_ROWS), shared, params), launch("batch_sum", tiles, 0, sum)])
 }
 
 /// The product that makes dt, and the step of the scan that alone reads it.
