@@ -103,7 +103,8 @@ struct Layer {
   u32 rows;
   Product in, x, out;
   u16 *w_in, *w_out, *w_x, *w_dt, *h, *xz, *u, *low, *y;
-  float *states, *past, *A, *skip, *bias, *taps, *gain, *residual, *part;
+  float *states, *past, *A, *skip, *bias, *taps, *gain, *residual;
+  float4* part;
 
   explicit Layer(u32 b) : rows(b), in(b, D, 2 * E, false), x(b, E, LOW, false), out(b, E, D, true) {
     w_in = filled<u16>(size_t(LAYERS) * 2 * E * D, .04f), w_out = filled<u16>(size_t(LAYERS) * D * E, .001f);
@@ -112,7 +113,8 @@ struct Layer {
     low = filled<u16>(size_t(b) * LOW, 1), y = filled<u16>(size_t(b) * E, 1);
     states = filled<float>(size_t(LAYERS) * b * STATES * E, 1), past = filled<float>(size_t(LAYERS) * b * 3 * E, 1);
     A = filled<float>(STATES * E, .1f), skip = filled<float>(E, 1), bias = filled<float>(E, 1), taps = filled<float>(4 * E, 1);
-    gain = filled<float>(D, 1), residual = filled<float>(size_t(b) * D, 1), part = filled<float>(size_t(E / 64) * b * LOW, 1);
+    gain = filled<float>(D, 1), residual = filled<float>(size_t(b) * D, 1);
+    CHECK(cudaMalloc(&part, size_t(E / 64) * (b + 15) / 16 * (LOW / 8) * 512));
   }
 
   /// Letters are kernels: n(orm), i(n_proj), c(onvolution with x_proj), s(can with dt_proj), o(ut_proj); C: the convolution alone, X: x_proj
@@ -131,7 +133,7 @@ struct Layer {
     if (has('c')) {
       launch(of_batch::batch_conv, E / 64 * ((rows + 31) / 32), 256, LOW * 128,
              of_batch::BatchConvParams{xz, taps, bias, own_past, nullptr, u, own_x, part, 2 * E, rows, E, LOW, 0});
-      launch(of_batch::batch_sum, rows * 2, 256, 0, of_batch::BatchSumParams{part, low, nullptr, LOW, E / 64, rows, LOW, BF16});
+      launch(of_batch::batch_sum, (rows + 15) / 16 * (LOW / 8), 256, 0, of_batch::BatchSumParams{part, low, nullptr, LOW, E / 64, rows, LOW, BF16});
     }
     if (has('s')) {
       launch(of_batch::batch_scan, E / 128 * ((rows + 7) / 8), 256, 0,
