@@ -326,26 +326,29 @@ KERNEL_BOUNDS(sample_share, SampleParams, SHARE_THREADS) {
   float own[OWN];
 #pragma unroll
   for (int i = 0; i < OWN; ++i) own[i] = start + i * SHARE_THREADS < p.vocab ? logits[start + i * SHARE_THREADS] : 0.0f;
+  // Of many rows this is bound by its instructions: the first maximum of a thread is a key only once, and its terms are added up in f32.
+  const int count = int(min(max((p.vocab - start + SHARE_THREADS - 1) / SHARE_THREADS, i64(0)), i64(OWN)));
   bool bad = false;
-  u64 best = 0;
+  int first = 0;
 #pragma unroll
-  for (int i = 0; i < OWN; ++i) {
-    const i64 id = start + i * SHARE_THREADS;
-    // -0 becomes 0: of equal logits the first is the maximum.
-    own[i] += 0.0f;
-    const u32 bits = __float_as_uint(own[i]), key = bits >> 31 ? ~bits : bits | 1u << 31;
-    bad |= !(fabsf(own[i]) <= 3.402823466e38f);
-    if (id < p.vocab) best = max(best, u64(key) << 32 | u32(~u32(id)));
+  for (int i = 0; i < OWN; ++i) bad |= !(fabsf(own[i]) <= 3.402823466e38f);
+  float largest = own[0];
+#pragma unroll
+  for (int i = 1; i < OWN; ++i) {
+    if (i < count && own[i] > largest) largest = own[i], first = i;
   }
-  best = over_block(best, Largest());
+  // -0 becomes 0: of equal logits the first is the maximum.
+  const u32 bits = __float_as_uint(largest + 0.0f), key = bits >> 31 ? ~bits : bits | 1u << 31;
+  const u32 id = u32(start) + first * SHARE_THREADS;
+  const u64 best = over_block(count > 0 ? u64(key) << 32 | u32(~id) : 0, Largest());
   const float most = logits[~u32(best)];
-  double sum = 0.0;
+  const bool is_best = id == ~u32(best);
+  float terms = 0.0f;
 #pragma unroll
   for (int i = 0; i < OWN; ++i) {
-    const i64 id = start + i * SHARE_THREADS;
-    if (id < p.vocab && u32(id) != ~u32(best)) sum += expf(own[i] - most);
+    if (i < count && !(is_best && i == first)) terms += expf(own[i] - most);
   }
-  sum = over_block(sum, Sum());
+  const double sum = over_block(double(terms), Sum());
   const u32 any = __syncthreads_or(bad);
   if (threadIdx.x == 0) p.shares[blockIdx.x] = {best, sum, any != 0, 0};
 }
