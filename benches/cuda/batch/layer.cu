@@ -114,7 +114,7 @@ struct Layer {
     states = filled<float>(size_t(LAYERS) * b * STATES * E, 1), past = filled<float>(size_t(LAYERS) * b * 3 * E, 1);
     A = filled<float>(STATES * E, .1f), skip = filled<float>(E, 1), bias = filled<float>(E, 1), taps = filled<float>(4 * E, 1);
     gain = filled<float>(D, 1), residual = filled<float>(size_t(b) * D, 1);
-    CHECK(cudaMalloc(&part, size_t(E / 64) * (b + 15) / 16 * (LOW / 8) * 512));
+    CHECK(cudaMalloc(&part, size_t(E / 64) * ((b + 15) / 16) * (LOW / 8) * 512));
   }
 
   /// Letters are kernels: n(orm), i(n_proj), c(onvolution with x_proj), s(can with dt_proj), o(ut_proj); C: the convolution alone, X: x_proj
