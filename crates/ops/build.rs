@@ -132,8 +132,9 @@ fn emulated(kernels: &[(String, Vec<PathBuf>)]) -> Result<(), String> {
         return Err(format!("the emulator of CUDA needs a C++ compiler, and {compiler} does not start"));
     }
     let folder = PathBuf::from(variable("OUT_DIR"));
-    let mut modules: Vec<_> =
-        ["emulator", "emulator_arithmetic"].map(|name| (name.to_owned(), vec![PathBuf::from(format!("src/cuda/{name}.cpp"))])).into();
+    let mut modules: Vec<_> = ["emulator", "emulator_arithmetic", "emulator_meetings"]
+        .map(|name| (name.to_owned(), vec![PathBuf::from(format!("src/cuda/{name}.cpp"))]))
+        .into();
     modules.extend_from_slice(kernels);
     // What no op has a need to try: blocks that wait for each other, and single instructions.
     modules.push(("tried".to_owned(), vec![PathBuf::from("tests/emulator/tried.cu")]));

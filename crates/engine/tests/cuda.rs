@@ -6,7 +6,7 @@ mod kit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, ExitCode};
 
-use kit::build::{Build, Sizes, block, block_of};
+use kit::build::{Build, Sizes, block, block_of, stack};
 use kit::case::{Case, differs, values};
 use kit::{Wait, options};
 use serde_json::Value;
@@ -94,6 +94,15 @@ fn checks() -> Vec<Check> {
     {
         let sizes = Sizes { b: 1, l: 1, d, e, n, v: 333, compute };
         all.push((format!("token d{d} e{e} n{n} {compute}"), Box::new(move |device| token_agrees(&block(&sizes), compute, device))));
+    }
+    for (d, e, r, v, layers) in
+        [(256, 256, 16, 333, 3), (512, 256, 38, 2100, 1), (256, 256, 160, 333, 2), (768, 1536, 48, 20000, 2), (1024, 2048, 64, 333, 1)]
+    {
+        let sizes = Sizes { b: 1, l: 1, d, e, n: 16, v: v * 2, compute: "bf16" };
+        all.push((
+            format!("token layers{layers} d{d} e{e} r{r}"),
+            Box::new(move |device| token_agrees(&stack(&sizes, r, layers), "bf16", device)),
+        ));
     }
     let sample = include_str!("../../../test/golden/plans/sample.json");
     all.push(("golden sample".to_owned(), Box::new(move |device| modes_agree(&serde_json::from_str(sample).unwrap(), "f32", device))));

@@ -42,6 +42,8 @@ pub mod softplus;
 pub mod step;
 mod stored;
 pub mod sum_rows;
+#[cfg(feature = "cuda")]
+pub mod token;
 pub mod transpose;
 
 pub use rows::{Input, Mat, Rows, split};

@@ -209,6 +209,7 @@ own_cases! {
     products::linear_narrow
     products::linear_cross_entropy_blocks
     products::linear_cross_entropy_reports_a_bad_target
+    tried::rows_come_through_a_ring
     tried::blocks_talk
     tried::blocks_wait_in_vain
     tried::mma_is_a_product

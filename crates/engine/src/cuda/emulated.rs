@@ -86,7 +86,7 @@ impl Device for Emulated {
 
     fn facts(&self) -> Facts {
         // Few, so that kernels that walk their work in strides do so in small cases.
-        Facts { multiprocessors: 4, shared_per_block_optin: 227 << 10, capability: (9, 0) }
+        Facts { multiprocessors: 8, shared_per_block_optin: 227 << 10, capability: (9, 0) }
     }
 
     fn gemm(&self) -> bool {

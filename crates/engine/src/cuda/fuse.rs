@@ -40,6 +40,17 @@ pub(super) fn groups(plan: &Checked, nodes: &[Node]) -> Vec<Group> {
     groups
 }
 
+/// By node the last one that reads what it makes; past all nodes where that is an output of the plan.
+pub(super) fn readers(plan: &Checked) -> Vec<usize> {
+    let nodes = plan.nodes();
+    let reads = |inputs: &[Option<Operand>], made: &Operand| inputs.iter().flatten().any(|read| read.root == made.root && meet(read, made));
+    let last = |made: &Operand| {
+        let is_output = plan.outputs().iter().any(|(_, operand)| operand.root == made.root && meet(operand, made));
+        if is_output { nodes.len() } else { nodes.iter().rposition(|node| reads(&node.inputs, made)).unwrap_or(0) }
+    };
+    nodes.iter().map(|node| node.outputs.iter().map(last).max().unwrap_or(0)).collect()
+}
+
 /// Positions of operands in the op table.
 const CONV_X: usize = 0;
 const SCAN_DT: usize = 1;

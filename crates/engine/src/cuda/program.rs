@@ -1,21 +1,22 @@
 //! A loaded plan as launches.
 
-use std::ops::Range;
+mod launches;
+
 use std::sync::Arc;
 
-use statespace_ops::cuda::{self, Call, Operand, Sizes, Step};
-use statespace_ops::{batch, step};
+use statespace_ops::cuda;
 use statespace_plan::ops::Compute;
 use statespace_plan::{Attrs, Checked, CheckedNode};
 
+use self::launches::{Launches, places};
 use super::device::{Buffer, Graph, MARKS};
-use super::fuse::{Group, groups};
+use super::fuse::{Group, groups, readers};
 use super::narrow::narrow;
 use super::resident::{self, Freight, Resident};
 use super::state::{Slot, State};
 use super::{FAULT, Machine, WORDS};
 use crate::error::Error;
-use crate::node::{self, Base, Node, Slot as Place};
+use crate::node::{Base, Node};
 use crate::place::{POISON, Placement, is_whole, mark};
 use crate::run::{Cursor, Pace};
 use crate::weights::Weights;
@@ -29,6 +30,8 @@ const LONG: u64 = 2 * ROUND;
 pub(crate) struct Program {
     nodes: Vec<Node>,
     groups: Vec<Group>,
+    /// By node.
+    readers: Vec<usize>,
     costs: Vec<Cost>,
     pub(crate) placement: Placement,
     pub(crate) io: Buffer,
@@ -65,15 +68,6 @@ impl Cost {
     }
 }
 
-/// Launches of all nodes, for places that `temp` and scratch have.
-#[derive(Default)]
-struct Launches {
-    places: [u64; 2],
-    steps: Vec<Step>,
-    /// By node.
-    ranges: Vec<Range<usize>>,
-}
-
 impl Program {
     pub(crate) fn new(plan: &Checked, weights: Option<&Arc<Weights>>, machine: &mut Machine) -> Result<Program, Error> {
         let placement = Placement::new(plan, machine.mode);
@@ -95,6 +89,7 @@ impl Program {
         let dumps = |node: &Node| node.outputs.iter().map(|slot| vec![0; slot.span]).collect();
         let mut program = Program {
             groups: if plain { vec![Group::One; nodes.len()] } else { groups(plan, &nodes) },
+            readers: readers(plan),
             costs: plan.nodes().iter().map(|node| Cost::new(node, machine.device.gemm())).collect(),
             weights: weights.map_or(Ok(Vec::new()), |weights| resident::bind(weights, plan.weights()))?,
             _checkpoint: weights.cloned(),
@@ -117,7 +112,7 @@ impl Program {
         }
         let needs = |node| program.call(machine, node, |call| cuda::scratch_bytes(&node.attrs, call));
         program.scratch = program.nodes.iter().map(needs).max().unwrap_or(0) as usize;
-        program.launch_from(machine);
+        program.launch_from(machine)?;
         machine.device.prepare(&program.launches.steps)?;
         Ok(program)
     }
@@ -134,7 +129,7 @@ impl Program {
         let device = &machine.device;
         let slot = state.activate()?;
         if self.launches.places != places(machine) {
-            self.launch_from(machine);
+            self.launch_from(machine)?;
         }
         if run.is_fresh() {
             machine.words.fill(0, WORDS, 0)?;
@@ -214,91 +209,6 @@ impl Program {
         }
         self.placement.dead(node.id).iter().try_for_each(|range| machine.temp.fill(range.start, range.len(), POISON))
     }
-
-    /// Makes the launches for where things are now. A graph of others is of no use any more. Launches of a group are those of its last node.
-    fn launch_from(&mut self, machine: &Machine) {
-        let mut launches = Launches { places: places(machine), ..Launches::default() };
-        let mut rest = &self.nodes[..];
-        for group in &self.groups {
-            let (nodes, others) = rest.split_at(group.len());
-            rest = others;
-            let joined = self.join(machine, *group, nodes);
-            for (i, node) in nodes.iter().enumerate() {
-                let start = launches.steps.len();
-                match &joined {
-                    Some(_) if i + 1 < nodes.len() => {}
-                    Some(steps) => launches.steps.extend_from_slice(steps),
-                    None => launches.steps.extend(self.call(machine, node, |call| cuda::launches(&node.attrs, call))),
-                }
-                if node.id as usize + 1 == self.nodes.len() {
-                    launches.steps.push(Step::Launch(cuda::tick(machine.words.address())));
-                }
-                launches.ranges.push(start..launches.steps.len());
-            }
-        }
-        (self.launches, self.graph) = (launches, None);
-    }
-
-    /// A group's launches, if there are kernels for it.
-    fn join(&self, machine: &Machine, group: Group, nodes: &[Node]) -> Option<Vec<Step>> {
-        match group {
-            Group::One => None,
-            Group::Scan => {
-                let [product, scan] = nodes else { return None };
-                let (Attrs::Linear(linear), Attrs::Scan(attrs)) = (&product.attrs, &scan.attrs) else { return None };
-                let step = self.call(machine, product, |low| {
-                    self.call(machine, scan, |call| step::scan(low, linear.compute, call, attrs).or_else(|| batch::scan(low, call, attrs)))
-                });
-                step.map(|step| vec![step])
-            }
-            Group::Conv => {
-                let [conv, product] = nodes else { return None };
-                let Attrs::Linear(attrs) = &product.attrs else { return None };
-                self.call(machine, conv, |call| self.call(machine, product, |product| batch::conv(call, product, attrs)))
-            }
-            Group::Linear { norm, conv } => {
-                let (first, node, last) = (&nodes[0], &nodes[usize::from(norm)], &nodes[nodes.len() - 1]);
-                let Attrs::Linear(attrs) = &node.attrs else { return None };
-                let step = self.call(machine, first, |x| {
-                    let norm = if let Attrs::Rmsnorm(attrs) = &first.attrs { Some((x, attrs)) } else { None };
-                    self.call(machine, last, |y| self.call(machine, node, |call| step::linear(call, attrs, norm, conv.then_some(y))))
-                });
-                step.map(|step| vec![step])
-            }
-        }
-    }
-
-    /// Describes a node to its op.
-    fn call<T>(&self, machine: &Machine, node: &Node, describe: impl FnOnce(&Call) -> T) -> T {
-        let operand = |slot: &Place| {
-            let base = match slot.base {
-                Base::Temp => machine.temp.address(),
-                Base::State => self.slot.buffer.address(),
-                Base::Io => self.io.address(),
-                Base::Weight(row) => self.weights[row].address(),
-            };
-            Operand { address: base + slot.start as u64, ld: slot.ld, dtype: slot.dtype }
-        };
-        let absent = |input: &Option<Place>| input.as_ref().map_or(Operand::ABSENT, operand);
-        let (inputs, outputs): (Vec<_>, Vec<_>) = (node.inputs.iter().map(absent).collect(), node.outputs.iter().map(operand).collect());
-        let node::Sizes { b, l, d, e, k, m, n, v, w } = node.sizes;
-        describe(&Call {
-            sizes: &Sizes { b, l, d, e, k, m, n, v, w },
-            inputs: &inputs,
-            outputs: &outputs,
-            scratch: machine.scratch.address(),
-            step: machine.words.address(),
-            fault: machine.words.address() + FAULT as u64,
-            node: node.id,
-            device: machine.device.facts(),
-            gemm: machine.device.gemm(),
-            whole: node.outputs.iter().all(|slot| slot.base == Base::Temp),
-        })
-    }
-}
-
-fn places(machine: &Machine) -> [u64; 2] {
-    [machine.temp.address(), machine.scratch.address()]
 }
 
 /// Writes the guards of a space, if there are any.

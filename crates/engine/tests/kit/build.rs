@@ -79,6 +79,44 @@ pub struct Sizes {
     pub compute: &'static str,
 }
 
+impl Build {
+    /// A layer: the residual stream with what it adds, in the place of x.
+    fn layer(&mut self, sizes: &Sizes, r: usize, [of_in, of_out]: [&str; 2], at: &str, (x, lens): (usize, Option<usize>)) -> usize {
+        let Sizes { b, l, d, e, n, compute, .. } = *sizes;
+        let p = self;
+        let name = |what: &str| format!("{at}{what}");
+        let conv_state = p.placed(&name("conv"), "state", "f32", &[b, 3, e]);
+        let ssm = p.placed(&name("ssm"), "state", "f32", &[b, n, e]);
+        let norm = p.weight(&name("norm"), "f32", false, "f32", &[d]);
+        let (in_proj, out_proj) =
+            (p.weight(&name("in"), "stored", false, of_in, &[2 * e, d]), p.weight(&name("out"), "stored", false, of_out, &[d, e]));
+        let (taps, bias) = (p.weight(&name("taps"), "f32", true, "f32", &[4, e]), p.weight(&name("bias"), "stored", false, "f32", &[e]));
+        let (x_proj, dt_proj) =
+            (p.weight(&name("x"), "stored", false, "bf16", &[r + 2 * n, e]), p.weight(&name("dt"), "stored", false, "bf16", &[e, r]));
+        let (a, skip) = (p.weight(&name("A_log"), "negexp", true, "f32", &[n, e]), p.weight(&name("D"), "f32", false, "f32", &[e]));
+        let attrs = json!({ "compute": compute });
+        let h = p.placed(&name("normed"), "temp", "f32", &[b, l, d]);
+        p.node("rmsnorm", &[Some(x), Some(norm), lens], &[h], json!({ "eps": 1e-5 }));
+        let xz = p.placed(&name("xz"), "temp", "f32", &[b, l, 2 * e]);
+        p.node("linear", &[Some(h), Some(in_proj), None, None, lens], &[xz], attrs.clone());
+        let (u, z) = (p.columns(&name("u"), xz, 0, &[b, l, e]), p.columns(&name("z"), xz, e, &[b, l, e]));
+        let c = p.placed(&name("c"), "temp", "f32", &[b, l, e]);
+        p.node("conv1d_silu", &[Some(u), Some(taps), Some(bias), Some(conv_state), lens], &[c], json!({}));
+        let xd = p.placed(&name("xd"), "temp", "f32", &[b, l, r + 2 * n]);
+        p.node("linear", &[Some(c), Some(x_proj), None, None, lens], &[xd], attrs.clone());
+        let [low, bs, cs] =
+            [(0, r), (r, n), (r + n, n)].map(|(from, width)| p.columns(&name(&format!("xd{from}")), xd, from, &[b, l, width]));
+        let dt = p.placed(&name("delta"), "temp", "f32", &[b, l, e]);
+        p.node("linear", &[Some(low), Some(dt_proj), Some(bias), None, lens], &[dt], attrs.clone());
+        let y = p.over(&name("y"), dt);
+        let operands = [Some(c), Some(dt), Some(a), Some(bs), Some(cs), Some(skip), Some(z), None, Some(ssm), lens];
+        p.node("scan", &operands, &[y], json!({ "softplus": true, "groups": 1 }));
+        let sum = p.over(&name("r"), x);
+        p.node("linear", &[Some(y), Some(out_proj), None, Some(x), lens], &[sum], attrs);
+        sum
+    }
+}
+
 /// A layer of a model with everything around it: ids in, losses out. Large enough for several threads, if the sizes are.
 pub fn block(sizes: &Sizes) -> Value {
     block_of(sizes, 2, ["f32", "f16"])
@@ -86,46 +124,41 @@ pub fn block(sizes: &Sizes) -> Value {
 
 /// The same with a rank of Δ and types of in_proj and out_proj.
 pub fn block_of(sizes: &Sizes, r: usize, [of_in, of_out]: [&str; 2]) -> Value {
-    let Sizes { b, l, d, e, n, v, compute } = *sizes;
+    let Sizes { b, l, d, v, compute, .. } = *sizes;
     let mut p = Build::default();
     let lens = Some(p.placed("lens", "state", "i32", &[b]));
-    let conv_state = p.placed("conv", "state", "f32", &[b, 3, e]);
-    let ssm = p.placed("ssm", "state", "f32", &[b, n, e]);
     let pool = p.placed("pool", "state", "f32", &[b, d]);
     let (tokens, targets) = (p.placed("tokens", "io", "i32", &[b, l]), p.placed("targets", "io", "i32", &[b, l]));
     let table = p.weight("table", "stored", false, "bf16", &[v, d]);
-    let (norm, f_norm) = (p.weight("norm", "f32", false, "f32", &[d]), p.weight("norm_f", "stored", false, "f32", &[d]));
-    let (in_proj, out_proj) = (p.weight("in", "stored", false, of_in, &[2 * e, d]), p.weight("out", "stored", false, of_out, &[d, e]));
-    let (taps, bias) = (p.weight("taps", "f32", true, "f32", &[4, e]), p.weight("bias", "stored", false, "f32", &[e]));
-    let (x_proj, dt_proj) = (p.weight("x", "stored", false, "bf16", &[r + 2 * n, e]), p.weight("dt", "stored", false, "bf16", &[e, r]));
-    let (a, skip) = (p.weight("A_log", "negexp", true, "f32", &[n, e]), p.weight("D", "f32", false, "f32", &[e]));
-    let attrs = serde_json::json!({ "compute": compute });
-
+    let f_norm = p.weight("norm_f", "stored", false, "f32", &[d]);
     let x = p.placed("embedded", "temp", "f32", &[b, l, d]);
     p.node("embed", &[Some(tokens), Some(table), lens], &[x], json!({}));
-    let h = p.placed("normed", "temp", "f32", &[b, l, d]);
-    p.node("rmsnorm", &[Some(x), Some(norm), lens], &[h], json!({ "eps": 1e-5 }));
-    let xz = p.placed("xz", "temp", "f32", &[b, l, 2 * e]);
-    p.node("linear", &[Some(h), Some(in_proj), None, None, lens], &[xz], attrs.clone());
-    let (u, z) = (p.columns("u", xz, 0, &[b, l, e]), p.columns("z", xz, e, &[b, l, e]));
-    let c = p.placed("c", "temp", "f32", &[b, l, e]);
-    p.node("conv1d_silu", &[Some(u), Some(taps), Some(bias), Some(conv_state), lens], &[c], json!({}));
-    let xd = p.placed("xd", "temp", "f32", &[b, l, r + 2 * n]);
-    p.node("linear", &[Some(c), Some(x_proj), None, None, lens], &[xd], attrs.clone());
-    let [low, bs, cs] = [(0, r), (r, n), (r + n, n)].map(|(from, width)| p.columns(&format!("xd{from}"), xd, from, &[b, l, width]));
-    let dt = p.placed("delta", "temp", "f32", &[b, l, e]);
-    p.node("linear", &[Some(low), Some(dt_proj), Some(bias), None, lens], &[dt], attrs.clone());
-    let y = p.over("y", dt);
-    let operands = [Some(c), Some(dt), Some(a), Some(bs), Some(cs), Some(skip), Some(z), None, Some(ssm), lens];
-    p.node("scan", &operands, &[y], json!({ "softplus": true, "groups": 1 }));
-    let r = p.over("r", x);
-    p.node("linear", &[Some(y), Some(out_proj), None, Some(x), lens], &[r], attrs.clone());
+    let r = p.layer(sizes, r, [of_in, of_out], "", (x, lens));
     let last = p.over("last", r);
     p.node("rmsnorm", &[Some(r), Some(f_norm), lens], &[last], json!({ "eps": 1e-5 }));
     p.node("sum_rows", &[Some(last), Some(pool), lens], &[], json!({}));
     let nll = p.placed("losses", "io", "f32", &[b, l]);
     p.node("linear_cross_entropy", &[Some(last), Some(table), Some(targets), lens], &[nll], json!({ "vocab": v - 1, "compute": compute }));
     p.finish(&[("tokens", tokens), ("targets", targets)], &[("nll", nll)])
+}
+
+/// Layers of bf16 weights for one token, between an embedding and a head: ids in, logits out.
+pub fn stack(sizes: &Sizes, r: usize, layers: usize) -> Value {
+    let Sizes { b, l, d, v, compute, .. } = *sizes;
+    let mut p = Build::default();
+    let lens = Some(p.placed("lens", "state", "i32", &[b]));
+    let tokens = p.placed("tokens", "io", "i32", &[b, l]);
+    let table = p.weight("table", "stored", false, "bf16", &[v, d]);
+    let f_norm = p.weight("norm_f", "stored", false, "f32", &[d]);
+    let mut x = p.placed("embedded", "temp", "f32", &[b, l, d]);
+    p.node("embed", &[Some(tokens), Some(table), lens], &[x], json!({}));
+    for layer in 0..layers {
+        x = p.layer(sizes, r, ["bf16"; 2], &format!("{layer}."), (x, lens));
+    }
+    let (last, logits) = (p.placed("last", "temp", "f32", &[b, l, d]), p.placed("logits", "io", "f32", &[b, l, v]));
+    p.node("rmsnorm", &[Some(x), Some(f_norm), lens], &[last], json!({ "eps": 1e-5 }));
+    p.node("linear", &[Some(last), Some(table), None, None, lens], &[logits], json!({ "compute": compute }));
+    p.finish(&[("tokens", tokens)], &[("logits", logits)])
 }
 
 /// One node that normalizes `x` [1, l, d] into `y`, without weights and state.

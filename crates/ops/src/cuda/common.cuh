@@ -134,8 +134,45 @@ __device__ __forceinline__ Flagged2 peek2(const u64* at) {
   asm volatile("ld.relaxed.gpu.global.v2.b64 {%0, %1}, [%2];" : "=l"(found.a), "=l"(found.b) : "l"(at) : "memory");
   return found;
 }
+/// One such word.
+__device__ __forceinline__ u64 peek(const u64* at) {
+  u64 word;
+  asm volatile("ld.relaxed.gpu.global.b64 %0, [%1];" : "=l"(word) : "l"(at) : "memory");
+  return word;
+}
 /// Between two looks at what is not there yet. A load takes long enough by itself; the emulator lets other threads run.
 __device__ __forceinline__ void relax() {}
+
+/// A meeting is a word of shared memory at which so many arrive, and as many bytes as they tell of; then its next phase begins. One thread opens it,
+/// and meetings_opened and a barrier lie before its use. A kernel of it is launched from compute capability 9.0 on.
+#if __CUDA_ARCH__ >= 900
+#define FROM_90(...) __VA_ARGS__
+#else
+#define FROM_90(...) __trap()
+#endif
+__device__ __forceinline__ u32 shared_address(const void* at) { return u32(__cvta_generic_to_shared(at)); }
+__device__ __forceinline__ void meeting_open(u64* at, u32 arrivals) {
+  FROM_90(asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(shared_address(at)), "r"(arrivals) : "memory"));
+}
+__device__ __forceinline__ void meetings_opened() { FROM_90(asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory")); }
+__device__ __forceinline__ void meeting_arrive(u64* at) {
+  FROM_90(asm volatile("mbarrier.arrive.shared.b64 _, [%0];" ::"r"(shared_address(at)) : "memory"));
+}
+/// Arrives, and tells of bytes.
+__device__ __forceinline__ void meeting_arrive(u64* at, u32 bytes) {
+  FROM_90(asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(shared_address(at)), "r"(bytes) : "memory"));
+}
+/// Waits until its phase of this parity, which begins with 0, is over.
+__device__ __forceinline__ void meeting_wait(u64* at, u32 parity) {
+  FROM_90(asm volatile("{\n.reg .pred over;\nagain: mbarrier.try_wait.parity.shared.b64 over, [%0], %1;\n@!over bra again;\n}"
+                       ::"r"(shared_address(at)), "r"(parity) : "memory"));
+}
+/// Copies from global to shared memory what is read once; all are multiples of 16. The bytes arrive at a meeting.
+__device__ __forceinline__ void copy_row(void* to, const void* from, u32 bytes, u64* at) {
+  FROM_90(asm volatile("{\n.reg .b64 once;\ncreatepolicy.fractional.L2::evict_first.b64 once, 1.0;\n"
+                       "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], once;\n}"
+                       ::"r"(shared_address(to)), "l"(from), "r"(bytes), "r"(shared_address(at)) : "memory"));
+}
 
 /// sum += a b of a full warp, a (16, 16), b (16, 8), sums in f32. Lane i has of a, two a word, columns 2 (i % 4) and the next in rows i / 4 and
 /// i / 4 + 8, then the same eight columns on; of b the same of its rows, in column i / 4; of the sum columns 2 (i % 4) and the next in row i / 4,

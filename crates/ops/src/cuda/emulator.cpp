@@ -95,13 +95,6 @@ unsigned thread_count() { return blockDim.x * blockDim.y * blockDim.z; }
 void pause() {
   if (!_setjmp(block->fibers[current].at)) _longjmp(scheduler, 1);
 }
-void wait_while(const unsigned* watched, unsigned seen, const char* what) {
-  Fiber& self = block->fibers[current];
-  self.watched = watched, self.seen = seen, self.what = what;
-  pause();
-  self.watched = nullptr;
-}
-
 void fiber_main() {
   for (;;) {
     running->call(arguments);
@@ -252,6 +245,12 @@ Kernel::Kernel(const char* name, size_t params, unsigned threads, void (*call)(c
   kernels = this;
 }
 
+void wait_while(const unsigned* watched, unsigned seen, const char* what) {
+  Fiber& self = block->fibers[current];
+  self.watched = watched, self.seen = seen, self.what = what;
+  pause();
+  self.watched = nullptr;
+}
 void progress() { last_progress = this_round; }
 void relax() {
   block->fibers[current].relaxed = this_round;

@@ -86,6 +86,13 @@ void copy(void* to, const void* from, int bytes, int size);
 void copies_commit();
 void copies_wait(int pending);
 
+/// Of this thread, while that is there.
+void wait_while(const unsigned* watched, unsigned seen, const char* what);
+void meeting_open(unsigned long long* at, unsigned arrivals);
+void meeting_arrive(unsigned long long* at, unsigned bytes);
+void meeting_wait(unsigned long long* at, unsigned parity);
+void copy_row(void* to, const void* from, unsigned bytes, unsigned long long* at);
+
 /// Another block may wait for what was written.
 void progress();
 /// Lets the other threads run.
@@ -256,6 +263,12 @@ inline Flagged2 peek2(const unsigned long long* at) {
   if (uintptr_t(at) % 16) emulator::fail("peek2 of %p", static_cast<const void*>(at));
   return {at[0], at[1]};
 }
+inline unsigned long long peek(const unsigned long long* at) { return *at; }
 inline void relax() { emulator::relax(); }
+inline void meeting_open(unsigned long long* at, unsigned arrivals) { emulator::meeting_open(at, arrivals); }
+inline void meetings_opened() {}
+inline void meeting_arrive(unsigned long long* at, unsigned bytes = 0) { emulator::meeting_arrive(at, bytes); }
+inline void meeting_wait(unsigned long long* at, unsigned parity) { emulator::meeting_wait(at, parity); }
+inline void copy_row(void* to, const void* from, unsigned bytes, unsigned long long* at) { emulator::copy_row(to, from, bytes, at); }
 inline void mma_bf16(float (&sum)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { emulator::mma(sum, a, b, false); }
 inline void mma_f16(float (&sum)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { emulator::mma(sum, a, b, true); }

@@ -90,3 +90,39 @@ KERNEL(tried_copy8, CopyParams) {
   copies_wait<0>();
   p.to[threadIdx.x] = tile[threadIdx.x];
 }
+
+struct RingParams {
+  const float* rows;
+  float* sums;
+  u32 count, way;
+};
+
+/// A warp brings `count` rows of 32 floats through a ring of three, another adds them up; 1: one arrival too many, 2: bytes that never come,
+/// 3: a row that is not aligned.
+KERNEL(tried_ring, RingParams) {
+  SHARED(u64, full, [3]);
+  SHARED(u64, empty, [3]);
+  SHARED(float, ring, [3][32]);
+  const u32 warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  if (threadIdx.x < 3) meeting_open(full + threadIdx.x, 1), meeting_open(empty + threadIdx.x, 32);
+  meetings_opened();
+  __syncthreads();
+  float sum = 0.0f;
+  for (u32 i = 0; i < p.count; ++i) {
+    const u32 slot = i % 3, turn = i / 3 % 2;
+    if (warp == 0) {
+      meeting_wait(empty + slot, turn ^ 1);
+      if (lane == 0) {
+        meeting_arrive(full + slot, p.way == 2 ? 144 : 128);
+        if (p.way == 1) meeting_arrive(full + slot, 0);
+        copy_row(ring[slot], p.rows + i * 32 + (p.way == 3), 128, full + slot);
+      }
+      __syncwarp();
+    } else {
+      meeting_wait(full + slot, turn);
+      sum += ring[slot][lane] * float(i + 1);
+      meeting_arrive(empty + slot);
+    }
+  }
+  if (warp == 1) p.sums[lane] = sum;
+}

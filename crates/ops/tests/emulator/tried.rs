@@ -134,3 +134,35 @@ pub fn copy8_copies() {
         assert!(there || ran.is_err_and(|refused| refused.contains("copy8 from")));
     }
 }
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct RingParams {
+    rows: u64,
+    sums: u64,
+    count: u32,
+    way: u32,
+}
+
+/// Rows come through a ring, however often it comes round, and nobody sees them before they are there; wrong uses end with a message.
+pub fn rows_come_through_a_ring() {
+    let rows: Vec<f32> = (0..20 * 32).map(|i| (i * 7 % 33) as f32).collect();
+    let mut there = Buffer::input(bytemuck::cast_slice(&rows), 0);
+    for (count, way, wanted) in
+        [(20, 0, ""), (1, 0, ""), (3, 1, "more arrive"), (3, 2, "a meeting for threads that never come"), (3, 3, "copy_row of")]
+    {
+        for descending in [false, true] {
+            let mut sums = Buffer::output(&[0; 128], 0);
+            let params = RingParams { rows: there.address(), sums: sums.address(), count, way };
+            let ran = run(&[launch("tried_ring", 1, 64, false, params)], descending);
+            if way > 0 {
+                let refused = ran.expect_err("a wrong use");
+                assert!(refused.contains(wanted), "{refused}");
+                continue;
+            }
+            ran.expect("rows come");
+            let sum = |lane: usize| (0..count as usize).map(|i| rows[i * 32 + lane] * (i + 1) as f32).sum::<f32>();
+            assert_eq!(floats(&sums), (0..32).map(sum).collect::<Vec<_>>());
+        }
+    }
+}

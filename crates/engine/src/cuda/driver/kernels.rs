@@ -76,14 +76,18 @@ impl Kernels {
     pub(super) fn launch(&self, launch: &Launch, stream: sys::CUstream) -> Result<(), Error> {
         let function = &self.functions[&(launch.module, launch.kernel)];
         let [grid, block] = [launch.grid, launch.block];
-        // One or the other: NVIDIA does not say what a launch does that has both.
-        let (id, value) = if launch.together {
-            (sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_COOPERATIVE, sys::CUlaunchAttributeValue { cooperative: 1 })
-        } else {
-            let value = sys::CUlaunchAttributeValue { programmaticStreamSerializationAllowed: 1 };
-            (sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION, value)
-        };
-        let mut attribute = sys::CUlaunchAttribute { id, pad: [0; 4], value };
+        let attribute = |id, value| sys::CUlaunchAttribute { id, pad: [0; 4], value };
+        let (early, together) = (
+            sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+            sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_COOPERATIVE,
+        );
+        let mut attributes = Vec::with_capacity(2);
+        if function.waits {
+            attributes.push(attribute(early, sys::CUlaunchAttributeValue { programmaticStreamSerializationAllowed: 1 }));
+        }
+        if launch.together {
+            attributes.push(attribute(together, sys::CUlaunchAttributeValue { cooperative: 1 }));
+        }
         let config = sys::CUlaunchConfig {
             gridDimX: grid[0],
             gridDimY: grid[1],
@@ -93,8 +97,8 @@ impl Kernels {
             blockDimZ: block[2],
             sharedMemBytes: launch.shared,
             hStream: stream,
-            attrs: &raw mut attribute,
-            numAttrs: (launch.together || function.waits).into(),
+            attrs: attributes.as_mut_ptr(),
+            numAttrs: attributes.len() as u32,
         };
         let mut params = [launch.params.bytes().as_ptr().cast_mut().cast()];
         // SAFETY: the kernel takes one argument of this many bytes, as `prepare` has seen, which the driver copies before it returns. What the
