@@ -69,7 +69,7 @@ fn modules(kernels: &[(String, Vec<PathBuf>)]) {
         println!("cargo::warning=nvcc was not found: CUDA kernels are embedded as sources, which NVRTC compiles when they are loaded");
     }
     let mut text =
-        String::from("/// One module an op, `step` and `cuda`: of several ops, and the executor's.\npub static MODULES: &[Module] = &[\n");
+        String::from("/// One module an op, and `batch`, `step`, `token`, of several, and `cuda`.\npub static MODULES: &[Module] = &[\n");
     let images = each(kernels, |(name, sources)| match &nvcc {
         Some(nvcc) => format!("Image::Fatbin(include_bytes!({:?}))", fatbin(nvcc, name, sources)),
         None => {

@@ -43,9 +43,9 @@ test("crates plan and engine stay within 4500 lines", () => {
 })
 
 // The driver's calls, each with its reason to be sound; an emulated device beside it; the programs that both run.
-// 1500 until it launched nodes together and chose which values are kept in bf16.
-test("the CUDA executor stays within 1600 lines", () => {
-  expect(total(files("crates/engine", ".rs").filter(isCuda))).toBeLessThanOrEqual(1600)
+// 1500 until it launched nodes together and chose which values are kept in bf16; 1600 until it launched all layers together.
+test("the CUDA executor stays within 1700 lines", () => {
+  expect(total(files("crates/engine", ".rs").filter(isCuda))).toBeLessThanOrEqual(1700)
 })
 
 test("crate simd stays within 2500 lines", () => {
@@ -59,9 +59,9 @@ test("the Node shell stays within 250 lines", () => {
 // What kernels share, and the CUDA of tests: threads, barriers and shuffles in C++, stricter than a GPU.
 // 900 until kernels whose warps have different parts had barriers between them; 1000 until the kernels of a token read weights as those of
 // linear do, and which values may be bf16 was asked of the ops; 1100 until blocks could wait for each other, and products of matrices were
-// instructions.
-test("the ground of the CUDA kernels stays within 1200 lines", () => {
-  expect(total(files("crates/ops/src/cuda", ".rs", ".cu", ".cuh", ".h", ".cpp"))).toBeLessThanOrEqual(1200)
+// instructions; 1200 until rows were copied that arrive at barriers in memory.
+test("the ground of the CUDA kernels stays within 1300 lines", () => {
+  expect(total(files("crates/ops/src/cuda", ".rs", ".cu", ".cuh", ".h", ".cpp"))).toBeLessThanOrEqual(1300)
 })
 
 // An op's kernels are one text, which three compilers read without an include: kernel.cu, and before it what would make that too long.

@@ -97,7 +97,7 @@ impl Layout {
 
 enum Body {
     Cpu(cpu::Program),
-    Cuda(cuda::Program),
+    Cuda(Box<cuda::Program>),
     Reference(reference::Program),
 }
 
@@ -132,7 +132,7 @@ impl Program {
         states.sort_by(|a, b| a.0.cmp(&b.0));
         let body = match machine {
             Machine::Cpu(machine) => Body::Cpu(cpu::Program::new(plan, weights, machine)?),
-            Machine::Cuda(machine) => Body::Cuda(cuda::Program::new(plan, weights, machine)?),
+            Machine::Cuda(machine) => Body::Cuda(Box::new(cuda::Program::new(plan, weights, machine)?)),
             Machine::Reference => {
                 let positions: HashMap<u32, usize> = states.iter().enumerate().map(|(i, (_, operand))| (operand.root, i)).collect();
                 Body::Reference(reference::Program::new(plan, weights, positions, dump)?)

@@ -1,11 +1,11 @@
-//! The CUDA kernels that are embedded: one module an op, two of nodes taken together, and, where nvcc was found, code that a driver loads.
+//! The CUDA kernels that are embedded: one module an op, three of nodes taken together, and, where nvcc was found, code that a driver loads.
 
 use statespace_ops::cuda::{Image, MODULES};
 use statespace_plan::Op;
 
 #[test]
 fn every_op_has_its_module() {
-    let mut names: Vec<&str> = Op::ALL.iter().map(|op| op.name()).chain(["batch", "cuda", "step"]).collect();
+    let mut names: Vec<&str> = Op::ALL.iter().map(|op| op.name()).chain(["batch", "cuda", "step", "token"]).collect();
     names.sort_unstable();
     assert_eq!(MODULES.iter().map(|module| module.name).collect::<Vec<_>>(), names);
 }

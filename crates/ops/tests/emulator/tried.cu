@@ -112,12 +112,13 @@ KERNEL(tried_ring, RingParams) {
     const u32 slot = i % 3, turn = i / 3 % 2;
     if (warp == 0) {
       meeting_wait(empty + slot, turn ^ 1);
+      // Else what lane 0 does next could end the phase that another lane has yet to see.
+      __syncwarp();
       if (lane == 0) {
         meeting_arrive(full + slot, p.way == 2 ? 144 : 128);
         if (p.way == 1) meeting_arrive(full + slot, 0);
         copy_row(ring[slot], p.rows + i * 32 + (p.way == 3), 128, full + slot);
       }
-      __syncwarp();
     } else {
       meeting_wait(full + slot, turn);
       sum += ring[slot][lane] * float(i + 1);
