@@ -5,6 +5,8 @@
 
 mod place;
 mod read;
+#[cfg(test)]
+mod tests;
 
 use bytemuck::{Pod, Zeroable};
 use statespace_plan::DType;
