@@ -13,6 +13,7 @@ struct Meeting {
   int bytes : 19;
 };
 static_assert(sizeof(Meeting) == sizeof(unsigned long long), "as on a GPU");
+constexpr int BYTES = (1 << 18) - 1;
 
 struct Row {
   void* to;
@@ -62,6 +63,7 @@ void meeting_open(unsigned long long* at, unsigned arrivals) {
 void meeting_arrive(unsigned long long* to, unsigned bytes) {
   Meeting& at = meeting(to);
   if (at.pending == 0) fail("more arrive at a meeting than it was opened for");
+  if (bytes > unsigned(BYTES - at.bytes)) fail("%u more bytes at a meeting, which holds %d at most", bytes, BYTES);
   at.bytes += int(bytes), --at.pending;
   complete(at);
 }

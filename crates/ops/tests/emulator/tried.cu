@@ -39,7 +39,7 @@ struct WaitParams {
 KERNEL(tried_wait, WaitParams) {
   if (blockIdx.x == 1) return;
   if (p.way == 0) {
-    while (!peek2(p.word).a) relax();
+    while (!peek(p.word)) relax();
   } else if (p.way == 1) {
     while (!__all_sync(~0u, peek2(p.word).a != 0)) relax();
   } else if (p.way == 2) {
@@ -98,7 +98,7 @@ struct RingParams {
 };
 
 /// A warp brings `count` rows of 32 floats through a ring of three, another adds them up; 1: one arrival too many, 2: bytes that never come,
-/// 3: a row that is not aligned.
+/// 3: a row that is not aligned, 4: more bytes than a meeting holds.
 KERNEL(tried_ring, RingParams) {
   SHARED(u64, full, [3]);
   SHARED(u64, empty, [3]);
@@ -115,7 +115,7 @@ KERNEL(tried_ring, RingParams) {
       // Else what lane 0 does next could end the phase that another lane has yet to see.
       __syncwarp();
       if (lane == 0) {
-        meeting_arrive(full + slot, p.way == 2 ? 144 : 128);
+        meeting_arrive(full + slot, p.way == 2 ? 144 : p.way == 4 ? 1 << 18 : 128);
         if (p.way == 1) meeting_arrive(full + slot, 0);
         copy_row(ring[slot], p.rows + i * 32 + (p.way == 3), 128, full + slot);
       }
