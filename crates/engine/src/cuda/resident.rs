@@ -1,7 +1,10 @@
 //! Tensors of a checkpoint on a device, in the forms that programs ask for.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, available_parallelism, scope};
 
 use statespace_plan::Weight;
 
@@ -11,6 +14,8 @@ use crate::weights::{Form, Weights};
 
 /// Where tensors start.
 const ALIGN: usize = 256;
+/// Threads that bring them there: one does not read memory as fast as the bus takes it.
+const HANDS: usize = 8;
 
 /// A form of a tensor in a block that it shares with those that came with it.
 #[derive(Clone)]
@@ -76,9 +81,20 @@ impl<'a> Freight<'a> {
             return Ok(());
         }
         let block = Arc::new(Buffer::zeroed(device, self.bytes)?);
-        for (row, _, start) in &self.rows {
-            self.weights.formed(row, |bytes| block.put(*start, bytes))?;
-        }
+        let next = AtomicUsize::new(0);
+        let carry = || -> Result<(), Error> {
+            while let Some((row, _, start)) = self.rows.get(next.fetch_add(1, Relaxed)) {
+                self.weights.formed(row, |bytes| block.put(*start, bytes))?;
+            }
+            Ok(())
+        };
+        let hands = available_parallelism().map_or(1, |cores| cores.get().min(HANDS));
+        scope(|scope| {
+            // What threads cannot be had for, this one does.
+            let others: Vec<_> = (1..hands).filter_map(|_| Builder::new().spawn_scoped(scope, carry).ok()).collect();
+            let own = carry();
+            others.into_iter().fold(own, |done, other| done.and(other.join().unwrap_or_else(|panic| resume_unwind(panic))))
+        })?;
         let mut table = self.weights.residents.table();
         table.bytes += self.bytes;
         table.forms.extend(self.rows.iter().map(|(_, form, start)| (*form, Resident { block: block.clone(), start: *start })));

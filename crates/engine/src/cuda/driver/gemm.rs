@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::ffi::c_void;
+use std::panic::resume_unwind;
+use std::thread::JoinHandle;
 
 use cudarc::cublaslt::result::{self, CublasError};
 use cudarc::cublaslt::sys;
@@ -10,6 +12,7 @@ use statespace_ops::cuda::{Operand, Step};
 use statespace_plan::DType;
 
 use self::sys::cublasLtMatmulDescAttributes_t as Descriptor;
+use super::begin;
 use crate::error::Error;
 
 /// CUBLAS_OP_T, whose header is not among the bindings.
@@ -23,6 +26,47 @@ fn failed(what: &'static str) -> impl Fn(CublasError) -> Error {
 pub(super) struct Gemms {
     handle: sys::cublasLtHandle_t,
     ways: HashMap<Key, Way>,
+}
+
+// SAFETY: a handle and descriptions, which are one thread's at a time: that which has them.
+unsafe impl Send for Gemms {}
+
+/// cuBLASLt as a thread opens it, which takes as long as to bring the weights of a large model.
+pub(super) struct Opening {
+    thread: Option<JoinHandle<Result<Gemms, Error>>>,
+    gemms: Option<Gemms>,
+}
+
+impl Opening {
+    /// Whether there is a library to open. It is a large one, and loaded now.
+    pub(super) fn is_there() -> bool {
+        // SAFETY: loads NVIDIA's library, as is meant; without it other calls would panic.
+        unsafe { sys::is_culib_present() }
+    }
+
+    /// Begins; `bind` makes current the context that it works in.
+    pub(super) fn new(bind: impl FnOnce() -> Result<(), Error> + Send + 'static) -> Result<Opening, Error> {
+        let thread = begin(move || {
+            bind()?;
+            Gemms::open()
+        })?;
+        Ok(Opening { thread: Some(thread), gemms: None })
+    }
+
+    /// What was opened, once it is.
+    pub(super) fn gemms(&mut self) -> Result<&mut Gemms, Error> {
+        if let Some(thread) = self.thread.take() {
+            self.gemms = Some(thread.join().unwrap_or_else(|panic| resume_unwind(panic))?);
+        }
+        self.gemms.as_mut().ok_or_else(|| Error::Device { message: "cuBLASLt has not started".to_owned() })
+    }
+
+    /// Frees it all, when the GPU is done.
+    pub(super) fn close(&mut self) {
+        if let Ok(gemms) = self.gemms() {
+            gemms.close();
+        }
+    }
 }
 
 /// What a way is chosen by.
@@ -40,6 +84,8 @@ struct Key {
 }
 
 impl Key {
+    const ANY: Key = Key { shape: [512; 3], lds: [512; 3], dtypes: [DType::Bf16; 2], biased: false, alignments: [256; 4], workspace: 0 };
+
     fn new(step: &Step) -> Key {
         let Step::Gemm { rows, k, m, x, weight, y, bias, residual, workspace_bytes, .. } = *step else { unreachable!("a product") };
         let added = if residual.is_present() { residual } else { y };
@@ -64,14 +110,13 @@ struct Way {
 }
 
 impl Gemms {
-    /// None where the library is not to be found; the current context is the one it works in.
-    pub(super) fn open() -> Result<Option<Gemms>, Error> {
-        // SAFETY: loads NVIDIA's library, as is meant; without it other calls would panic.
-        if !unsafe { sys::is_culib_present() } {
-            return Ok(None);
-        }
+    fn open() -> Result<Gemms, Error> {
         let handle = result::create_handle().map_err(failed("it does not start"))?;
-        Ok(Some(Gemms { handle, ways: HashMap::new() }))
+        // Its first answer takes a tenth of a second, whatever the question and the answer.
+        if let Ok(way) = Way::new(handle, &Key::ANY) {
+            way.close();
+        }
+        Ok(Gemms { handle, ways: HashMap::new() })
     }
 
     /// Chooses how a product is done.
@@ -121,8 +166,7 @@ impl Gemms {
         .map_err(failed("a product failed"))
     }
 
-    /// Frees it all, when the GPU is done.
-    pub(super) fn close(&mut self) {
+    fn close(&mut self) {
         for (_, way) in self.ways.drain() {
             way.close();
         }

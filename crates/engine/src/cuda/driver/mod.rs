@@ -6,13 +6,15 @@ mod kernels;
 mod probe;
 mod staging;
 
+use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
 
 use cudarc::driver::result::{self, DriverError, event, graph, mem_get_info, stream};
 use cudarc::driver::sys;
 use statespace_ops::cuda::{Device as Facts, Step};
 
-use self::gemm::Gemms;
+use self::gemm::Opening;
 use self::kernels::Kernels;
 pub(crate) use self::probe::survey;
 use self::probe::{attribute, device};
@@ -47,8 +49,8 @@ struct Driver {
     marks: [sys::CUevent; MARKS],
     facts: Facts,
     kernels: Mutex<Kernels>,
-    gemms: Option<Mutex<Gemms>>,
-    staging: Mutex<Staging>,
+    gemms: Option<Mutex<Opening>>,
+    staging: Staging,
 }
 
 // SAFETY: the driver's handles may be used from any thread that has made their context current, as every call here does first; what is not to be
@@ -76,6 +78,7 @@ pub(super) fn open(index: Option<usize>) -> Result<Arc<dyn Device>, Error> {
         shared_per_block_optin: number(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?,
         capability,
     };
+    let library = begin(Opening::is_there)?;
     // SAFETY: the driver has named this device. The context is released by `Driver`, which is made of it at once.
     let context = unsafe { result::primary_ctx::retain(ordinal) }.map_err(failed("no context could be made on the GPU"))?;
     let mut driver = Driver {
@@ -87,14 +90,19 @@ pub(super) fn open(index: Option<usize>) -> Result<Arc<dyn Device>, Error> {
         facts,
         kernels: Mutex::default(),
         gemms: None,
-        staging: Mutex::default(),
+        staging: Staging::default(),
     };
     driver.bind()?;
     driver.stream = stream::create(stream::StreamKind::NonBlocking).map_err(failed("no stream could be made"))?;
     for mark in &mut driver.marks {
         *mark = new_event()?;
     }
-    driver.gemms = Gemms::open()?.map(Mutex::new);
+    if library.join().unwrap_or_else(|panic| resume_unwind(panic)) {
+        let context = context.expose_provenance();
+        // `Driver` joins it before it releases the context.
+        let opening = Opening::new(move || current(std::ptr::with_exposed_provenance_mut(context)))?;
+        driver.gemms = Some(Mutex::new(opening));
+    }
     driver.info.free = Some(driver.free()?);
     Ok(Arc::new(driver))
 }
@@ -103,11 +111,21 @@ fn new_event() -> Result<sys::CUevent, Error> {
     event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING).map_err(failed("no event could be made"))
 }
 
+/// A thread for what takes long to start.
+fn begin<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, Error> {
+    Builder::new().spawn(work).map_err(|error| Error::option(format!("no thread could be had: {error}")))
+}
+
+/// Makes a context that of this thread.
+fn current(context: sys::CUcontext) -> Result<(), Error> {
+    // SAFETY: a context that a `Driver` retains as long as it lives, which is longer than any thread that it has begun.
+    unsafe { result::ctx::set_current(context) }.map_err(failed("the GPU's context could not be used"))
+}
+
 impl Driver {
     /// Makes the context that of this thread.
     fn bind(&self) -> Result<(), Error> {
-        // SAFETY: the context is retained as long as `self` lives.
-        unsafe { result::ctx::set_current(self.context) }.map_err(failed("the GPU's context could not be used"))
+        current(self.context)
     }
 }
 
@@ -147,12 +165,12 @@ impl Device for Driver {
 
     fn upload(&self, to: u64, bytes: &[u8]) -> Result<(), Error> {
         self.bind()?;
-        lock(&self.staging).upload(self.stream, to, bytes)
+        self.staging.upload(self.stream, to, bytes)
     }
 
     fn download(&self, from: u64, bytes: &mut [u8]) -> Result<(), Error> {
         self.bind()?;
-        lock(&self.staging).download(self.stream, from, bytes)
+        self.staging.download(self.stream, from, bytes)
     }
 
     fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<(), Error> {
@@ -173,7 +191,7 @@ impl Device for Driver {
         for step in steps {
             match (step, &self.gemms) {
                 (Step::Launch(launch), _) => kernels.prepare(launch, self.facts.capability)?,
-                (Step::Gemm { .. }, Some(gemms)) => lock(gemms).prepare(step)?,
+                (Step::Gemm { .. }, Some(gemms)) => lock(gemms).gemms()?.prepare(step)?,
                 (Step::Gemm { .. }, None) => unreachable!("ops were told that there is no cuBLASLt"),
             }
         }
@@ -186,7 +204,7 @@ impl Device for Driver {
         for step in steps {
             match (step, &self.gemms) {
                 (Step::Launch(launch), _) => kernels.launch(launch, self.stream)?,
-                (Step::Gemm { .. }, Some(gemms)) => lock(gemms).run(step, self.stream)?,
+                (Step::Gemm { .. }, Some(gemms)) => lock(gemms).gemms()?.run(step, self.stream)?,
                 (Step::Gemm { .. }, None) => unreachable!("ops were told that there is no cuBLASLt"),
             }
         }
@@ -253,7 +271,7 @@ impl Drop for Driver {
     fn drop(&mut self) {
         // Whatever of this fails, there is nothing more to be done about it.
         let _ = self.synchronize();
-        lock(&self.staging).close();
+        self.staging.close();
         lock(&self.kernels).close();
         if let Some(gemms) = self.gemms.take() {
             lock(&gemms).close();
