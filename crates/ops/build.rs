@@ -44,12 +44,11 @@ fn variable(name: &str) -> String {
 /// What every kernel has before it.
 const COMMON: &str = "src/cuda/common.cuh";
 
-/// Modules with their sources, in order: one an op, and the executor's own. A module's sources are one text: `*.cuh` by name, then `kernel.cu`.
+/// Modules with their sources, in order: one an op, and those of several. A module's sources are one text: `*.cuh` by name, then `kernel.cu`.
 fn kernels() -> Vec<(String, Vec<PathBuf>)> {
     let files = |folder: &Path| fs::read_dir(folder).expect("src can be listed").map(|entry| entry.expect("an entry").path());
     let sources = |folder: &Path| {
         let mut parts: Vec<PathBuf> = files(folder).filter(|file| file.extension().is_some_and(|ending| ending == "cuh")).collect();
-        parts.retain(|part| part != Path::new(COMMON));
         parts.sort();
         parts.push(folder.join("kernel.cu"));
         parts
@@ -68,8 +67,7 @@ fn modules(kernels: &[(String, Vec<PathBuf>)]) {
     if nvcc.is_none() {
         println!("cargo::warning=nvcc was not found: CUDA kernels are embedded as sources, which NVRTC compiles when they are loaded");
     }
-    let mut text =
-        String::from("/// One module an op, and `batch`, `step`, `token`, of several, and `cuda`.\npub static MODULES: &[Module] = &[\n");
+    let mut text = String::from("/// One module an op, and `batch`, `step` and `token`, of several.\npub static MODULES: &[Module] = &[\n");
     let images = each(kernels, |(name, sources)| match &nvcc {
         Some(nvcc) => format!("Image::Fatbin(include_bytes!({:?}))", fatbin(nvcc, name, sources)),
         None => {

@@ -202,6 +202,7 @@ own_cases! {
     cases::scan_rounds_y
     cases::narrow_rows
     cases::sample_large
+    cases::sample_one_row
     cases::sample_ties
     products::linear_shapes
     products::linear_long

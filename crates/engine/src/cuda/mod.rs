@@ -30,7 +30,7 @@ use crate::error::Error;
 use crate::options::{DeviceInfo, Options};
 use crate::place::{Mode, Placement};
 
-/// Bytes of the words that all programs share: the number of the step, and the first wrong id.
+/// Bytes of the words that all programs share: the number of the step, a count of blocks, and the first wrong id.
 const WORDS: usize = 16;
 /// Where the wrong id is in them.
 const FAULT: usize = 8;

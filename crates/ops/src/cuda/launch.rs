@@ -169,8 +169,10 @@ pub struct Call<'a> {
     pub outputs: &'a [Operand],
     /// Address of as many bytes as [`scratch_bytes`](super::scratch_bytes) said; their contents do not matter.
     pub scratch: u64,
-    /// Address of a `u32`: the step of the run.
+    /// Address of two `u32`: the step of the run, and what a launch may count up from 0 if it leaves 0 there.
     pub step: u64,
+    /// Whether this is the last node that asks for the step: it adds one.
+    pub ticks: bool,
     /// Address of a `Fault`, two 32-bit numbers: where a node reports an id that is not in its vocabulary.
     pub fault: u64,
     /// The node's id in the plan.

@@ -13,10 +13,8 @@
 //! `emulator.h` lets a C++ compiler run the same sources; `tests/cuda.rs` checks every case of the op table on it.
 
 mod launch;
-mod tick;
 
 pub use launch::{Call, Device, Launch, Operand, Params, Sizes, Step, element_wise, size, stored};
-pub use tick::tick;
 
 use statespace_plan::Attrs;
 

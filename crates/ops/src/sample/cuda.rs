@@ -8,7 +8,7 @@ use crate::cuda::{Call, Launch, Params, Step};
 /// The most threads of a block, as in `kernel.cu`, and the fewest.
 const THREADS: usize = 1024;
 const LEAST_THREADS: usize = 128;
-/// Logits of a block that looks at a share of a row, its threads, and bytes of what it leaves; as in `kernel.cu`.
+/// Logits of a block that looks at a share of a row, its threads where there are many, and bytes of what it leaves; as in `share.cuh`.
 const SHARE: usize = 4096;
 const SHARE_THREADS: usize = 256;
 const SHARE_BYTES: usize = 24;
@@ -33,6 +33,8 @@ struct SampleParams {
     steps: i64,
     eos_count: i64,
     share_count: i64,
+    ticks: u32,
+    unused: u32,
 }
 
 /// Blocks that share a row.
@@ -49,7 +51,7 @@ pub fn scratch_bytes(call: &Call, attrs: &SampleAttrs) -> u64 {
     (call.sizes.b * shares(call, attrs) * SHARE_BYTES).next_multiple_of(256) as u64
 }
 
-/// Two launches, by shares of a row and by rows.
+/// Two launches, by shares of a row and by rows; one where there is one row.
 pub fn launches(call: &Call, attrs: &SampleAttrs) -> Vec<Step> {
     let ([logits, tokens, lens, rng, sampler, eos, seen], [token, logprob]) = (call.inputs, call.outputs) else {
         panic!("operands of sample")
@@ -78,10 +80,15 @@ pub fn launches(call: &Call, attrs: &SampleAttrs) -> Vec<Step> {
         steps: attrs.steps.into(),
         eos_count: sizes.k as i64,
         share_count: shares(call, attrs) as i64,
+        ticks: call.ticks.into(),
+        unused: 0,
     });
     let launch = |kernel, blocks: usize, threads: usize| {
         let (grid, block) = ([blocks as u32, 1, 1], [threads as u32, 1, 1]);
         Step::Launch(Launch { module: "sample", kernel, grid, block, shared: 0, together: false, params: params.clone() })
     };
+    if sizes.b == 1 {
+        return vec![launch("sample_one", shares(call, attrs), THREADS)];
+    }
     vec![launch("sample_share", sizes.b * shares(call, attrs), SHARE_THREADS), launch("sample", sizes.b, threads)]
 }

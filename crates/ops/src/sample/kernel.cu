@@ -1,7 +1,7 @@
 // The next token of each row. See mod.rs for the order of the steps and choose.rs for the same on a CPU.
 //
-// Blocks find the maximum and the sum of their share of a row each, so that one row has all of the GPU; then a block a row joins those and
-// chooses.
+// Blocks find the maximum and the sum of their share of a row each (share.cuh), so that one row has all of the GPU; then a block a row joins
+// those and chooses.
 //
 // Scores are f64, made anew from the logits wherever they are asked for, by the CPU's operations: both choose the same id unless a
 // cumulative sum is a tie but for rounding. Division by the temperature does not change the order of scores, nor makes two of them equal, so
@@ -18,30 +18,6 @@ constexpr float BINS_PER_UNIT = 32.0f;
 /// In place of an id: a row with a non-finite logit, a frozen row.
 constexpr int BAD = -1, FROZEN = -2;
 static_assert(BINS % THREADS == 0 && SORTED == BINS && WARPS <= 32, "threads have equal shares, lanes one warp each at most");
-
-/// Logits of a block that looks at a share, and its threads.
-constexpr int SHARE = 4096, SHARE_THREADS = 256;
-
-/// What a block has found in its share.
-struct Share {
-  u64 best;    // key and complement of the id of its first maximum
-  double sum;  // of exp(logit - that), without the maximum's own 1
-  u32 bad, unused;
-};
-
-struct SampleParams {
-  const float* logits;
-  int *tokens, *lens;
-  u32* rng;
-  const float* sampler;
-  const int* eos;
-  unsigned char* seen;
-  int* token;
-  float* logprob;
-  const u32* step;
-  Share* shares;
-  i64 b, v, vocab, steps, eos_count, share_count;
-};
 
 /// -infinity: what is suppressed.
 __device__ __forceinline__ double lowest() { return __longlong_as_double(i64(0xFFFull << 52)); }
@@ -304,9 +280,12 @@ __device__ int draw(const Row& row, const Cut& cut, double point) {
   return start + find(count);
 }
 
-/// The id chosen by what the sampler says.
-__device__ __forceinline__ int choose(Row& row, const u32* rng) {
-  const int best = first_max(row);
+/// The id chosen by what the sampler says. `first` is the first maximum of the logits.
+__device__ __forceinline__ int choose(Row& row, int first, float max_logit, const u32* rng) {
+  // Of scores that are the logits, too; but a 0 may be a -0, whose key is another.
+  const bool known = row.penalty == 1.0 && !row.suppressed && max_logit != 0.0f;
+  row.max = max_logit;
+  const int best = known ? first : first_max(row);
   if (!row.sampling || row.max == lowest()) return best;
   Cut cut = {0, 0};
   if (row.top_k > 0 || row.top_p < 1.0) {
@@ -315,101 +294,109 @@ __device__ __forceinline__ int choose(Row& row, const u32* rng) {
   return draw(row, cut, uniform(rng));
 }
 
-}  // namespace
-
-/// Grid: share_count blocks for each row.
-KERNEL_BOUNDS(sample_share, SampleParams, SHARE_THREADS) {
-  constexpr int OWN = SHARE / SHARE_THREADS;
-  const i64 b = blockIdx.x / p.share_count, start = blockIdx.x % p.share_count * SHARE + threadIdx.x;
-  if (p.lens[b] <= 0) return;
-  const float* const logits = p.logits + b * p.v;
-  float own[OWN];
+/// A row of `sampler`.
+struct Settings {
+  float of[7];
+  __device__ __forceinline__ explicit Settings(const float* sampler) {
 #pragma unroll
-  for (int i = 0; i < OWN; ++i) own[i] = start + i * SHARE_THREADS < p.vocab ? logits[start + i * SHARE_THREADS] : 0.0f;
-  // Of many rows this is bound by its instructions: the first maximum of a thread is a key only once, and its terms are added up in f32.
-  const int count = int(min(max((p.vocab - start + SHARE_THREADS - 1) / SHARE_THREADS, i64(0)), i64(OWN)));
-  bool bad = false;
-  int first = 0;
-#pragma unroll
-  for (int i = 0; i < OWN; ++i) bad |= !(fabsf(own[i]) <= 3.402823466e38f);
-  float largest = own[0];
-#pragma unroll
-  for (int i = 1; i < OWN; ++i) {
-    if (i < count && own[i] > largest) largest = own[i], first = i;
+    for (int i = 0; i < 7; ++i) of[i] = sampler[i];
   }
-  // -0 becomes 0: of equal logits the first is the maximum.
-  const u32 bits = __float_as_uint(largest + 0.0f), key = bits >> 31 ? ~bits : bits | 1u << 31;
-  const u32 id = u32(start) + first * SHARE_THREADS;
-  const u64 best = over_block(count > 0 ? u64(key) << 32 | u32(~id) : 0, Largest());
-  const float most = logits[~u32(best)];
-  const bool is_best = id == ~u32(best);
-  float terms = 0.0f;
-#pragma unroll
-  for (int i = 0; i < OWN; ++i) {
-    if (i < count && !(is_best && i == first)) terms += expf(own[i] - most);
-  }
-  const double sum = over_block(double(terms), Sum());
-  const u32 any = __syncthreads_or(bad);
-  if (threadIdx.x == 0) p.shares[blockIdx.x] = {best, sum, any != 0, 0};
-}
+};
 
-/// Grid: a block a row.
-KERNEL_BOUNDS(sample, SampleParams, THREADS) {
-  const i64 b = blockIdx.x, slot = b * p.steps + *p.step;
+/// Chooses for row b, whose shares are there. `step` matters to the first thread.
+__device__ __forceinline__ void sample_row(const SampleParams& p, i64 b, const Settings& settings, u32 step) {
   const bool writes = threadIdx.x == 0;
-  const int vocab = int(p.vocab);
+  const int vocab = int(p.vocab), lane = threadIdx.x % 32, count = int(p.share_count);
   const float* const logits = p.logits + b * p.v;
-  if (p.lens[b] <= 0) {
-    if (writes) p.token[slot] = FROZEN, p.logprob[slot] = 0.0f;
-    return;
-  }
-  // Each warp joins them all, by itself.
+  u32* const rng = p.rng + b * 4;
+  // All that is sure to be needed is asked for at once. Each warp joins the shares, by itself; those of a frozen row are left unused.
+  const int len = p.lens[b];
+  const i64 slot = b * p.steps + step;
+  const u64 counter = u64(rng[3]) << 32 | rng[2];
   const Share* const shares = p.shares + b * p.share_count;
-  const int lane = threadIdx.x % 32, count = int(p.share_count);
   u64 best = 0;
   u32 bad = 0;
   for (int i = lane; i < count; i += 32) best = max(best, shares[i].best), bad |= shares[i].bad;
+  if (len <= 0) {
+    if (writes) p.token[slot] = FROZEN, p.logprob[slot] = 0.0f;
+    return;
+  }
   best = over_warp(best, Largest());
   if (over_warp(bad, Largest())) {
     if (writes) p.token[slot] = BAD, p.logprob[slot] = 0.0f;
     return;
   }
   const int first = int(~u32(best));
-  // The largest logit's own term is exactly 1. Left out of the sum, it takes no digits from the others, which are all that a logprob near 0
-  // is made of.
-  const float max_logit = logits[first];
-  double sum = 0.0;
-  for (int i = lane; i < count; i += 32) {
-    const Share share = shares[i];
-    sum += share.best == best ? share.sum : (share.sum + 1.0) * exp(double(logits[~u32(share.best)]) - double(max_logit));
-  }
-  sum = over_warp(sum, Sum());
+  const float max_logit = logit_of(best);
 
-  const float* const sampler = p.sampler + b * 8;
-  u32* const rng = p.rng + b * 4;
-  unsigned char* const seen = p.seen + b * ((p.v + 7) / 8);
-  const u64 counter = u64(rng[3]) << 32 | rng[2];
   Row row;
-  row.logits = logits, row.seen = seen, row.eos = p.eos, row.vocab = vocab, row.eos_count = int(p.eos_count);
-  row.top_p = sampler[2], row.min_p = sampler[3], row.penalty = sampler[4];
+  row.logits = logits, row.seen = p.seen + b * ((p.v + 7) / 8), row.eos = p.eos, row.vocab = vocab, row.eos_count = int(p.eos_count);
+  row.top_p = settings.of[2], row.min_p = settings.of[3], row.penalty = settings.of[4];
   // One that keeps everything is none.
-  row.top_k = sampler[1] >= 1.0f && sampler[1] < float(vocab) ? int(sampler[1]) : 0;
+  row.top_k = settings.of[1] >= 1.0f && settings.of[1] < float(vocab) ? int(settings.of[1]) : 0;
   // A temperature of 0 is the limit of ever colder sampling: the maximum.
-  row.sampling = sampler[5] != 0.0f && sampler[0] > 0.0f;
-  row.temperature = row.sampling ? sampler[0] : 1.0;
-  row.suppressed = double(counter) < double(sampler[6]);
+  row.sampling = settings.of[5] != 0.0f && settings.of[0] > 0.0f;
+  row.temperature = row.sampling ? settings.of[0] : 1.0;
+  row.suppressed = double(counter) < double(settings.of[6]);
   const bool plain = !row.sampling && row.penalty == 1.0 && !row.suppressed;
-  const int id = plain ? first : choose(row, rng);
+  const int id = plain ? first : choose(row, first, max_logit, rng);
 
   // Nobody reads what is written here before it is.
   __syncthreads();
+  // A warp for what one thread writes: f64 is slow where all of them take part.
+  if (threadIdx.x >= 32) return;
+  unsigned char* const seen = p.seen + b * ((p.v + 7) / 8) + id / 8;
+  const unsigned char was = *seen;
+  const float logit = plain ? max_logit : logits[id];
+  // The largest logit's own term is exactly 1. Left out of the sum, it takes no digits from the others, which are all that a logprob near 0
+  // is made of.
+  double sum = 0.0;
+  for (int i = lane; i < count; i += 32) {
+    const Share share = shares[i];
+    sum += share.best == best ? share.sum : (share.sum + 1.0) * exp(double(logit_of(share.best)) - double(max_logit));
+  }
+  sum = over_warp(sum, Sum());
+  bool ends = false;
+  for (int i = lane; i < row.eos_count; i += 32) ends |= p.eos[i] == id;
+  ends = over_warp(u32(ends), Largest());
   if (!writes) return;
   p.token[slot] = id;
-  p.logprob[slot] = float(double(logits[id]) - double(max_logit) - log1p(sum));
   p.tokens[b] = id;
-  seen[id / 8] |= 1 << id % 8;
+  *seen = was | 1 << id % 8;
   rng[2] = u32(counter + 1), rng[3] = u32((counter + 1) >> 32);
-  for (i64 i = 0; i < p.eos_count; ++i) {
-    if (p.eos[i] == id) p.lens[b] = 0;
+  if (ends) p.lens[b] = 0;
+  p.logprob[slot] = float(double(logit) - double(max_logit) - log1p(sum));
+}
+
+}  // namespace
+
+/// Grid: share_count blocks for each row.
+KERNEL_BOUNDS(sample_share, SampleParams, SHARE_THREADS) {
+  // Nobody else asks for it here.
+  if (blockIdx.x == 0 && threadIdx.x == 0) *p.step += p.ticks;
+  share_of_row<SHARE_THREADS>(p);
+}
+
+/// Grid: a block a row.
+KERNEL_EARLY(sample, SampleParams, THREADS) {
+  // They were there for the shares, and blocks come when all of those have begun.
+  const Settings settings(p.sampler + blockIdx.x * 8);
+  inputs_ready();
+  sample_row(p, blockIdx.x, settings, *p.step - p.ticks);
+}
+
+/// Grid: share_count blocks, for the one row. The last of them to have its share chooses.
+KERNEL_BOUNDS(sample_one, SampleParams, THREADS) {
+  SHARED(u32, before, [1]);
+  share_of_row<THREADS>(p);
+  if (threadIdx.x == 0) {
+    __threadfence();
+    before[0] = atomicAdd(p.step + 1, 1u);
   }
+  __syncthreads();
+  if (before[0] + 1 < gridDim.x) return;
+  __threadfence();
+  u32 step = 0;
+  if (threadIdx.x == 0) step = p.step[0], p.step[0] = step + p.ticks, p.step[1] = 0;
+  sample_row(p, 0, Settings(p.sampler), step);
 }

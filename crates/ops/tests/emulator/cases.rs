@@ -115,6 +115,15 @@ pub fn sample_large() {
     check_cases(&cases("sample", &[spread(20.0), spread(1.0)]), 1);
 }
 
+/// One row, which takes one launch, of several shares: live and frozen, with different scores and with equal ones.
+pub fn sample_one_row() {
+    let of = |v: usize, range: [f64; 2], len: usize| {
+        let (dims, attrs) = (json!({ "b": 1, "v": v, "k": 2 }), json!({ "steps": 2 }));
+        json!({ "dims": dims, "attrs": attrs, "lens": [len], "ranges": { "logits": range } })
+    };
+    check_cases(&cases("sample", &[of(8195, [-8.0, 8.0], 1), of(8195, [1.0, 1.0], 1), of(4097, [-1.0, 1.0], 0)]), 12);
+}
+
 /// Equal scores, in tens and all of them.
 pub fn sample_ties() {
     let of =

@@ -2,7 +2,7 @@
 
 use statespace_ops::cases::parity::UNWRITTEN;
 use statespace_ops::cases::{Case, Data, Tensor};
-use statespace_ops::cuda::{Call, Device, Operand, Sizes, Step, launches, scratch_bytes, tick};
+use statespace_ops::cuda::{Call, Device, Operand, Sizes, launches, scratch_bytes};
 use statespace_plan::ops::{CastAttrs, Compute, LinearAttrs, LinearCrossEntropyAttrs, RmsnormAttrs, SampleAttrs, ScanAttrs, To};
 use statespace_plan::{Attrs, DType};
 
@@ -72,7 +72,7 @@ pub fn run(case: &Case, inputs: &[Option<Tensor>], way: Way) -> Result<Ran, Stri
         sources[i] = Operand { address, ld: tensor.ld, dtype: dtype(tensor.dtype()) };
     }
     let (sizes, attrs) = (sizes(case), attrs(case));
-    let mut step = Buffer::input(&[0; 4], 0);
+    let mut step = Buffer::input(&[0; 8], 0);
     let mut fault = Buffer::input(&[0; 8], 0);
     let device = Device { multiprocessors: 4, shared_per_block_optin: 227 << 10, capability: (9, 0) };
     let (node, gemm) = (41, way.gemm);
@@ -82,6 +82,7 @@ pub fn run(case: &Case, inputs: &[Option<Tensor>], way: Way) -> Result<Ran, Stri
         outputs: &places,
         scratch: 0,
         step: step.address(),
+        ticks: true,
         fault: fault.address(),
         node,
         device,
@@ -94,7 +95,6 @@ pub fn run(case: &Case, inputs: &[Option<Tensor>], way: Way) -> Result<Ran, Stri
     let steps = launches(&attrs, &call);
     for _ in 0..case.attrs.get("steps").map_or(1, |_| case.dim("steps")) {
         super::run(&steps, way.descending)?;
-        super::run(&[Step::Launch(tick(call.step))], false)?;
     }
 
     let buffers = given.iter().flatten().chain(&made).chain([&step, &fault, &scratch]);

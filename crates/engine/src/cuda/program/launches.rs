@@ -62,9 +62,6 @@ impl Program {
                     Some(steps) => launches.steps.extend_from_slice(steps),
                     None => launches.steps.extend(self.call(machine, node, |call| cuda::launches(&node.attrs, call))),
                 }
-                if node.id as usize + 1 == self.nodes.len() {
-                    launches.steps.push(Step::Launch(cuda::tick(machine.words.address())));
-                }
                 launches.ranges.push(start..launches.steps.len());
             }
             rest = others;
@@ -148,12 +145,14 @@ impl Program {
         let absent = |input: &Option<Place>| input.as_ref().map_or(Operand::ABSENT, operand);
         let (inputs, outputs): (Vec<_>, Vec<_>) = (node.inputs.iter().map(absent).collect(), node.outputs.iter().map(operand).collect());
         let node::Sizes { b, l, d, e, k, m, n, v, w } = node.sizes;
+        let last_sample = self.nodes.iter().rposition(|node| matches!(node.attrs, Attrs::Sample(_)));
         describe(&Call {
             sizes: &Sizes { b, l, d, e, k, m, n, v, w },
             inputs: &inputs,
             outputs: &outputs,
             scratch: machine.scratch.address(),
             step: machine.words.address(),
+            ticks: last_sample == Some(node.id as usize),
             fault: machine.words.address() + FAULT as u64,
             node: node.id,
             device: machine.device.facts(),
