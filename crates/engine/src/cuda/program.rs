@@ -113,7 +113,6 @@ impl Program {
         let needs = |node| program.call(machine, node, |call| cuda::scratch_bytes(&node.attrs, call));
         program.scratch = program.nodes.iter().map(needs).max().unwrap_or(0) as usize;
         program.launch_from(machine)?;
-        machine.device.prepare(&program.launches.steps)?;
         Ok(program)
     }
 

@@ -132,7 +132,8 @@ pub fn linear(call: &Call, attrs: &LinearAttrs, norm: Option<(&Call, &RmsnormAtt
     };
     if let Some(conv) = conv {
         let ([part, taps, bias, state, _], [u]) = (conv.inputs, conv.outputs) else { panic!("operands of conv1d_silu") };
-        if conv.sizes.w != 4 || residual.is_present() {
+        let first = (part.address.checked_sub(y.address)? / 4) as usize;
+        if conv.sizes.w != 4 || residual.is_present() || first + conv.sizes.e > m {
             return None;
         }
         params = StepLinearParams {
@@ -140,7 +141,7 @@ pub fn linear(call: &Call, attrs: &LinearAttrs, norm: Option<(&Call, &RmsnormAtt
             conv_bias: bias.address,
             state: state.address,
             u: u.address,
-            first: ((part.address - y.address) / 4) as u32,
+            first: first as u32,
             channels: conv.sizes.e as u32,
             ..params
         };

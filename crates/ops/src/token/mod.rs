@@ -158,8 +158,14 @@ pub fn linear(call: &Call, attrs: &LinearAttrs, norm: Option<(&Call, &RmsnormAtt
     };
     if let Some(conv) = conv {
         let ([taken, taps, bias, state, _], [u]) = (conv.inputs, conv.outputs) else { panic!("operands of conv1d_silu") };
-        let first = ((taken.address - y.address) / 4) as usize;
-        if conv.sizes.w != 4 || residual.is_present() || !state.is_present() || first % 2 + conv.sizes.e % 2 > 0 || !is_f32(&[u]) {
+        let first = (taken.address.checked_sub(y.address)? / 4) as usize;
+        if conv.sizes.w != 4
+            || first + conv.sizes.e > m
+            || residual.is_present()
+            || !state.is_present()
+            || first % 2 + conv.sizes.e % 2 > 0
+            || !is_f32(&[u])
+        {
             return None;
         }
         let conv = Conv { first, channels: conv.sizes.e, taps: taps.address, bias: bias.address, u: u.address };

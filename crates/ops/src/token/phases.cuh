@@ -85,8 +85,11 @@ struct Place {
   }
 };
 
-/// A barrier of the threads that compute.
-__device__ __forceinline__ void gather() { barrier_sync(1, THREADS); }
+/// A barrier of the threads that compute, whose lanes may come to it one by one.
+__device__ __forceinline__ void gather() {
+  __syncwarp();
+  barrier_sync(1, THREADS);
+}
 
 /// Values are looked at before they are needed; settle waits until they are those of this token, whose flags follow `token`.
 __device__ __forceinline__ u64 look(const Vector& from, u32 i, u32 token) {

@@ -21,6 +21,8 @@ const MOST_CHANNELS: usize = 2 * THREADS / 16;
 const BASES: [usize; 3] = [768, 512, 256];
 /// Chunks on their way to a block, at most: about 40 kB. All that the ring holds would queue before the words that blocks wait for.
 const FLIGHT: usize = 2;
+/// GPUs of this major compute capability have machine code for it, and were seen to gain.
+const MEASURED: u32 = 9;
 /// Bytes before the words, which begin at multiples of it: of the count of blocks that have ended.
 const HEAD: usize = 256;
 
@@ -54,15 +56,18 @@ impl Chain {
         // Every block has channels, so that who has a scan's output knows that all blocks are past what is before it.
         let share = channels.div_ceil(device.multiprocessors as usize).next_multiple_of(2);
         let products = || parts.iter().filter(|part| !part.is_scan());
-        let base = BASES.into_iter().find(|base| products().all(|part| part.k.is_multiple_of(*base)))?;
-        let stages = ((device.shared_per_block_optin as usize).checked_sub(SHARED)? / stage(base)).min(MOST_STAGES);
+        let room = (device.shared_per_block_optin as usize).checked_sub(SHARED)?;
+        let stages = |base: usize| (room / stage(base)).min(MOST_STAGES);
+        let fits = |base: &usize| products().all(|part| part.k.is_multiple_of(*base)) && stages(*base) > FLIGHT;
+        let base = BASES.into_iter().find(fits)?;
         let alike = parts.iter().all(|part| part.lens == parts[0].lens) && scans().all(|part| part.m == channels);
-        if device.capability.0 < 9 || share > MOST_CHANNELS || stages <= FLIGHT || !alike {
+        if device.capability.0 != MEASURED || share > MOST_CHANNELS || !alike {
             return None;
         }
         let reads = reads(parts, kept)?;
         let blocks = channels.div_ceil(share);
-        let mut chain = Chain { phases: Vec::new(), products: Vec::new(), bytes: HEAD, lens: parts[0].lens, blocks, base, stages };
+        let mut chain =
+            Chain { phases: Vec::new(), products: Vec::new(), bytes: HEAD, lens: parts[0].lens, blocks, base, stages: stages(base) };
         let words = chain.words(parts, &reads);
         // By part, from 1 as flags count.
         let mut numbers: Vec<u64> = Vec::new();

@@ -54,9 +54,10 @@ pub(super) fn reads(parts: &[Part], kept: &[bool]) -> Option<Vec<[Option<Read>; 
             Kind::Scan { u, b, c, .. } => [read(u, part.m, false)?, read(b, N, false)?, read(c, N, false)?],
             Kind::Product { .. } => [None; 3],
         };
-        // A scan's output is taken whole, and so tells where all blocks are.
+        // A scan's output is taken whole, and so tells where all blocks are; by a product, whose barriers lie between two scans.
         let is_even = x.is_none_or(|x| x.first.is_multiple_of(2));
-        let follows = at == 0 || x.is_some_and(|x| x.part + 1 == at && (!parts[at - 1].is_scan() || part.k == parts[at - 1].m));
+        let takes = |last: &Part| !last.is_scan() || part.k == last.m && !part.is_scan();
+        let follows = at == 0 || x.is_some_and(|x| x.part + 1 == at && takes(&parts[at - 1]));
         let is_late = |(reader, address, elements): &(usize, u64, usize)| {
             // A residual in the place of y is read by who writes it.
             !meet((*address, *elements), (part.y, part.m)) || past(parts, *reader) < at || *reader == at && *address == part.y

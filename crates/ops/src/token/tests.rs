@@ -71,6 +71,9 @@ fn what_does_not_fit_is_no_chain() {
     assert!(Chain::new(&parts, &kept(&parts), &Device { capability: (8, 0), ..HOPPER }).is_none());
     // More channels than a block has lanes for.
     assert!(Chain::new(&parts, &kept(&parts), &Device { multiprocessors: 40, ..HOPPER }).is_none());
+    // Room for chunks of fewer columns alone.
+    let small = Device { shared_per_block_optin: 99 << 10, ..HOPPER };
+    assert!(Chain::new(&parts, &kept(&parts), &small).is_some());
     // A convolution's columns are asked for by somebody else.
     let mut wanted = kept(&parts);
     wanted[0] = true;
@@ -87,6 +90,11 @@ fn what_does_not_fit_is_no_chain() {
     assert!(changed(1, &|part| part.x = XZ).is_none());
     // Half of one part's output, and half of nobody's.
     assert!(changed(3, &|part| part.x = Y + 2 * E as u64).is_none());
+    // A scan behind a scan.
+    let mut scans = model(1);
+    scans.insert(3, Part { k: E, x: Y, y: Y + 8 * E as u64, ..scans[2] });
+    scans[4].x = Y + 8 * E as u64;
+    assert!(chain(&scans).is_none());
     // Past the part before.
     assert!(changed(4, &|part| part.x = Y).is_none());
     // Logits where x of the last layer is still read as it was found.

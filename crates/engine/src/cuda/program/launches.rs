@@ -27,7 +27,7 @@ pub(super) struct Launches {
 }
 
 impl Program {
-    /// Makes the launches for where things are now. A graph of others is of no use any more. Those of nodes taken together are the last node's.
+    /// Makes the launches for where things are now, ready to be submitted. A graph of others is of no use any more. Those of nodes taken together are the last node's.
     pub(super) fn launch_from(&mut self, machine: &Machine) -> Result<(), Error> {
         let mut launches = Launches { places: places(machine), ..Launches::default() };
         let mut rest = &self.nodes[..];
@@ -66,6 +66,7 @@ impl Program {
             }
             rest = others;
         }
+        machine.device.prepare(&launches.steps)?;
         (self.launches, self.graph) = (launches, None);
         Ok(())
     }
