@@ -15,6 +15,10 @@ pub(crate) trait Device: Send + Sync {
     fn facts(&self) -> Facts;
     /// Whether it runs [`Step::Gemm`].
     fn gemm(&self) -> bool;
+    /// Starts what the first [`Step::Gemm`] would wait for.
+    fn ready(&self) -> Result<(), Error> {
+        Ok(())
+    }
     /// Bytes that are free.
     fn free(&self) -> Result<u64, Error>;
     /// The address, a multiple of 256, of that many bytes, at least one, of any content.

@@ -16,6 +16,8 @@ use crate::weights::{Form, Weights};
 const ALIGN: usize = 256;
 /// Threads that bring them there: one does not read memory as fast as the bus takes it.
 const HANDS: usize = 8;
+/// So many bytes take long enough to start other things meanwhile.
+const LONG: usize = 64 << 20;
 
 /// A form of a tensor in a block that it shares with those that came with it.
 #[derive(Clone)]
@@ -91,7 +93,10 @@ impl<'a> Freight<'a> {
         let hands = available_parallelism().map_or(1, |cores| cores.get().min(HANDS));
         scope(|scope| {
             // What threads cannot be had for, this one does.
-            let others: Vec<_> = (1..hands).filter_map(|_| Builder::new().spawn_scoped(scope, carry).ok()).collect();
+            let mut others: Vec<_> = (1..hands).filter_map(|_| Builder::new().spawn_scoped(scope, carry).ok()).collect();
+            if self.bytes >= LONG {
+                others.extend(Builder::new().spawn_scoped(scope, || device.ready()));
+            }
             let own = carry();
             others.into_iter().fold(own, |done, other| done.and(other.join().unwrap_or_else(|panic| resume_unwind(panic))))
         })?;

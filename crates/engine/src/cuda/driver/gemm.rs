@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::c_void;
-use std::panic::resume_unwind;
-use std::thread::JoinHandle;
+use std::sync::Mutex;
 
 use cudarc::cublaslt::result::{self, CublasError};
 use cudarc::cublaslt::sys;
@@ -12,7 +11,7 @@ use statespace_ops::cuda::{Operand, Step};
 use statespace_plan::DType;
 
 use self::sys::cublasLtMatmulDescAttributes_t as Descriptor;
-use super::begin;
+use super::lock;
 use crate::error::Error;
 
 /// CUBLAS_OP_T, whose header is not among the bindings.
@@ -31,39 +30,30 @@ pub(super) struct Gemms {
 // SAFETY: a handle and descriptions, which are one thread's at a time: that which has them.
 unsafe impl Send for Gemms {}
 
-/// cuBLASLt as a thread opens it, which takes as long as to bring the weights of a large model.
-pub(super) struct Opening {
-    thread: Option<JoinHandle<Result<Gemms, Error>>>,
-    gemms: Option<Gemms>,
-}
+/// cuBLASLt, opened when it is first asked for, which takes a fifth of a second. No thread is at it but in a call that somebody waits for: a
+/// process that ends has its destructors run.
+#[derive(Default)]
+pub(super) struct Library(Mutex<Option<Gemms>>);
 
-impl Opening {
-    /// Whether there is a library to open. It is a large one, and loaded now.
+impl Library {
+    /// Whether there is one. It is large, and loaded now.
     pub(super) fn is_there() -> bool {
         // SAFETY: loads NVIDIA's library, as is meant; without it other calls would panic.
         unsafe { sys::is_culib_present() }
     }
 
-    /// Begins; `bind` makes current the context that it works in.
-    pub(super) fn new(bind: impl FnOnce() -> Result<(), Error> + Send + 'static) -> Result<Opening, Error> {
-        let thread = begin(move || {
-            bind()?;
-            Gemms::open()
-        })?;
-        Ok(Opening { thread: Some(thread), gemms: None })
-    }
-
-    /// What was opened, once it is.
-    pub(super) fn gemms(&mut self) -> Result<&mut Gemms, Error> {
-        if let Some(thread) = self.thread.take() {
-            self.gemms = Some(thread.join().unwrap_or_else(|panic| resume_unwind(panic))?);
+    /// Lets `body` have it; the current context is the one it works in.
+    pub(super) fn with<T>(&self, body: impl FnOnce(&mut Gemms) -> Result<T, Error>) -> Result<T, Error> {
+        let mut gemms = lock(&self.0);
+        if gemms.is_none() {
+            *gemms = Some(Gemms::open()?);
         }
-        self.gemms.as_mut().ok_or_else(|| Error::Device { message: "cuBLASLt has not started".to_owned() })
+        body(gemms.as_mut().expect("opened above"))
     }
 
     /// Frees it all, when the GPU is done.
-    pub(super) fn close(&mut self) {
-        if let Ok(gemms) = self.gemms() {
+    pub(super) fn close(&self) {
+        if let Some(mut gemms) = lock(&self.0).take() {
             gemms.close();
         }
     }

@@ -8,13 +8,13 @@ mod staging;
 
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{Builder, JoinHandle};
+use std::thread::Builder;
 
 use cudarc::driver::result::{self, DriverError, event, graph, mem_get_info, stream};
 use cudarc::driver::sys;
 use statespace_ops::cuda::{Device as Facts, Step};
 
-use self::gemm::Opening;
+use self::gemm::Library;
 use self::kernels::Kernels;
 pub(crate) use self::probe::survey;
 use self::probe::{attribute, device};
@@ -49,7 +49,7 @@ struct Driver {
     marks: [sys::CUevent; MARKS],
     facts: Facts,
     kernels: Mutex<Kernels>,
-    gemms: Option<Mutex<Opening>>,
+    gemms: Option<Library>,
     staging: Staging,
 }
 
@@ -78,7 +78,7 @@ pub(super) fn open(index: Option<usize>) -> Result<Arc<dyn Device>, Error> {
         shared_per_block_optin: number(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?,
         capability,
     };
-    let library = begin(Opening::is_there)?;
+    let library = Builder::new().spawn(Library::is_there).map_err(|error| Error::option(format!("no thread could be had: {error}")))?;
     // SAFETY: the driver has named this device. The context is released by `Driver`, which is made of it at once.
     let context = unsafe { result::primary_ctx::retain(ordinal) }.map_err(failed("no context could be made on the GPU"))?;
     let mut driver = Driver {
@@ -97,12 +97,7 @@ pub(super) fn open(index: Option<usize>) -> Result<Arc<dyn Device>, Error> {
     for mark in &mut driver.marks {
         *mark = new_event()?;
     }
-    if library.join().unwrap_or_else(|panic| resume_unwind(panic)) {
-        let context = context.expose_provenance();
-        // `Driver` joins it before it releases the context.
-        let opening = Opening::new(move || current(std::ptr::with_exposed_provenance_mut(context)))?;
-        driver.gemms = Some(Mutex::new(opening));
-    }
+    driver.gemms = library.join().unwrap_or_else(|panic| resume_unwind(panic)).then(Library::default);
     driver.info.free = Some(driver.free()?);
     Ok(Arc::new(driver))
 }
@@ -111,21 +106,11 @@ fn new_event() -> Result<sys::CUevent, Error> {
     event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING).map_err(failed("no event could be made"))
 }
 
-/// A thread for what takes long to start.
-fn begin<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, Error> {
-    Builder::new().spawn(work).map_err(|error| Error::option(format!("no thread could be had: {error}")))
-}
-
-/// Makes a context that of this thread.
-fn current(context: sys::CUcontext) -> Result<(), Error> {
-    // SAFETY: a context that a `Driver` retains as long as it lives, which is longer than any thread that it has begun.
-    unsafe { result::ctx::set_current(context) }.map_err(failed("the GPU's context could not be used"))
-}
-
 impl Driver {
     /// Makes the context that of this thread.
     fn bind(&self) -> Result<(), Error> {
-        current(self.context)
+        // SAFETY: the context is retained as long as `self` lives.
+        unsafe { result::ctx::set_current(self.context) }.map_err(failed("the GPU's context could not be used"))
     }
 }
 
@@ -140,6 +125,11 @@ impl Device for Driver {
 
     fn gemm(&self) -> bool {
         self.gemms.is_some()
+    }
+
+    fn ready(&self) -> Result<(), Error> {
+        self.bind()?;
+        self.gemms.as_ref().map_or(Ok(()), |gemms| gemms.with(|_| Ok(())))
     }
 
     fn free(&self) -> Result<u64, Error> {
@@ -191,7 +181,7 @@ impl Device for Driver {
         for step in steps {
             match (step, &self.gemms) {
                 (Step::Launch(launch), _) => kernels.prepare(launch, self.facts.capability)?,
-                (Step::Gemm { .. }, Some(gemms)) => lock(gemms).gemms()?.prepare(step)?,
+                (Step::Gemm { .. }, Some(gemms)) => gemms.with(|gemms| gemms.prepare(step))?,
                 (Step::Gemm { .. }, None) => unreachable!("ops were told that there is no cuBLASLt"),
             }
         }
@@ -204,7 +194,7 @@ impl Device for Driver {
         for step in steps {
             match (step, &self.gemms) {
                 (Step::Launch(launch), _) => kernels.launch(launch, self.stream)?,
-                (Step::Gemm { .. }, Some(gemms)) => lock(gemms).gemms()?.run(step, self.stream)?,
+                (Step::Gemm { .. }, Some(gemms)) => gemms.with(|gemms| gemms.run(step, self.stream))?,
                 (Step::Gemm { .. }, None) => unreachable!("ops were told that there is no cuBLASLt"),
             }
         }
@@ -274,7 +264,7 @@ impl Drop for Driver {
         self.staging.close();
         lock(&self.kernels).close();
         if let Some(gemms) = self.gemms.take() {
-            lock(&gemms).close();
+            gemms.close();
         }
         for mark in self.marks.into_iter().filter(|mark| !mark.is_null()) {
             // SAFETY: made by `open`, destroyed here alone.
