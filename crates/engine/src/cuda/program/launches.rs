@@ -27,7 +27,8 @@ pub(super) struct Launches {
 }
 
 impl Program {
-    /// Makes the launches for where things are now, ready to be submitted. A graph of others is of no use any more. Those of nodes taken together are the last node's.
+    /// Makes the launches for where things are now, ready to be submitted; a graph of others is of no use any more. Those of nodes taken together
+    /// are the last node's.
     pub(super) fn launch_from(&mut self, machine: &Machine) -> Result<(), Error> {
         let mut launches = Launches { places: places(machine), ..Launches::default() };
         let mut rest = &self.nodes[..];
@@ -40,7 +41,6 @@ impl Program {
         let mut rest = &spans[..];
         while let [(group, nodes, _), ..] = rest {
             let parts: Vec<Part> = rest.iter().map_while(|(.., part)| *part).collect();
-            let nodes_of = |groups: &[(Group, &[Node], Option<Part>)]| groups.iter().map(|(_, nodes, _)| nodes.len()).sum::<usize>();
             let chain = self.chain(machine, &parts, &rest[..parts.len()]);
             let (groups, joined) = match chain {
                 Some(chain) => {
@@ -53,7 +53,7 @@ impl Program {
                 None => (1, self.join(machine, *group, nodes)),
             };
             let (taken, others) = rest.split_at(groups);
-            let mut left = nodes_of(taken);
+            let mut left: usize = taken.iter().map(|(_, nodes, _)| nodes.len()).sum();
             for node in taken.iter().flat_map(|(_, nodes, _)| *nodes) {
                 let start = launches.steps.len();
                 left -= 1;
