@@ -5,21 +5,9 @@
 //
 // One JSON line a configuration: which kernels of a layer are in the chain, whether a kernel may come before the one in front of it is done, the
 // threads of its large products.
-#include <cuda_runtime.h>
-
-#include <algorithm>
-#include <cstdio>
-#include <cstdlib>
-#include <vector>
-
 #include "../../../crates/ops/src/cuda/common.cuh"
 #include "../../../crates/ops/src/step/kernel.cu"
-
-static void check(cudaError_t error) {
-  if (error == cudaSuccess) return;
-  fprintf(stderr, "%s\n", cudaGetErrorString(error));
-  exit(1);
-}
+#include "../graphs.cuh"
 
 struct Model {
   const char* name;
@@ -94,22 +82,9 @@ static float microseconds(const Model& m, const Config& config, u16* weights, fl
     }
   }
   cudaGraph_t graph;
-  cudaGraphExec_t steps;
-  cudaEvent_t start, end;
   check(cudaStreamEndCapture(stream, &graph));
-  check(cudaGraphInstantiate(&steps, graph, 0));
-  check(cudaEventCreate(&start));
-  check(cudaEventCreate(&end));
-  std::vector<float> times(25);
-  for (float& time : times) {
-    check(cudaEventRecord(start, stream));
-    check(cudaGraphLaunch(steps, stream));
-    check(cudaEventRecord(end, stream));
-    check(cudaStreamSynchronize(stream));
-    check(cudaEventElapsedTime(&time, start, end));
-  }
-  std::sort(times.begin(), times.end());
-  return times[times.size() / 2] * 1000;
+  constexpr size_t GRAPHS = 25;
+  return microseconds_of(graph, stream, GRAPHS)[GRAPHS / 2];
 }
 
 int main() {

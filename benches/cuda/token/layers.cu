@@ -4,25 +4,13 @@
 //   nvcc -std=c++17 -O3 -arch=sm_90a benches/cuda/token/layers.cu -o layers && ./layers
 //
 // One JSON line a configuration. Weights are of one value and states zeros: the engine's tests look at what comes of them.
-#include <cuda_runtime.h>
-
-#include <algorithm>
-#include <cstdio>
-#include <cstdlib>
-#include <vector>
-
 #include "../../../crates/ops/src/cuda/common.cuh"
 #include "../../../crates/ops/src/token/phases.cuh"
 #include "../../../crates/ops/src/token/product.cuh"
 #include "../../../crates/ops/src/token/ring.cuh"
 #include "../../../crates/ops/src/token/scan.cuh"
 #include "../../../crates/ops/src/token/kernel.cu"
-
-static void check(cudaError_t error) {
-  if (error == cudaSuccess) return;
-  fprintf(stderr, "%s\n", cudaGetErrorString(error));
-  exit(1);
-}
+#include "../graphs.cuh"
 
 template <class T>
 static T* allocate(size_t count, int byte = 0) {
@@ -92,31 +80,18 @@ static Chain chain(const Model& m, const u16* weights, const u16* head, float* f
 }
 
 static void time(const Model& m, TokenParams p, const char* what) {
-  const u32 stage = TILE * (p.base * 2 + PAD), shared = u32(sizeof(Shared)) + p.stages * stage;
+  const u32 shared = u32(sizeof(Shared)) + p.stages * stage_bytes(p.base);
   check(cudaFuncSetAttribute((const void*)token_layers, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared)));
   cudaStream_t stream;
   cudaGraph_t graph;
-  cudaGraphExec_t steps;
-  cudaEvent_t start, end;
   check(cudaStreamCreate(&stream));
-  check(cudaEventCreate(&start));
-  check(cudaEventCreate(&end));
   check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
   void* arguments[] = {&p};
   check(cudaLaunchCooperativeKernel((const void*)token_layers, BLOCKS, THREADS + 32, arguments, shared, stream));
   check(cudaStreamEndCapture(stream, &graph));
-  check(cudaGraphInstantiate(&steps, graph, 0));
-  std::vector<float> times(GRAPHS);
-  for (float& time : times) {
-    check(cudaEventRecord(start, stream));
-    check(cudaGraphLaunch(steps, stream));
-    check(cudaEventRecord(end, stream));
-    check(cudaStreamSynchronize(stream));
-    check(cudaEventElapsedTime(&time, start, end));
-  }
-  std::sort(times.begin(), times.end());
-  printf("{\"model\":\"%s\",\"what\":\"%s\",\"flight\":%u,\"us\":%.1f,", m.name, what, p.flight, times[GRAPHS / 2] * 1000);
-  printf("\"low\":%.1f,\"high\":%.1f}\n", times[0] * 1000, times[GRAPHS - 1] * 1000);
+  const std::vector<float> times = microseconds_of(graph, stream, GRAPHS);
+  printf("{\"model\":\"%s\",\"what\":\"%s\",\"flight\":%u,\"us\":%.1f,", m.name, what, p.flight, times[GRAPHS / 2]);
+  printf("\"low\":%.1f,\"high\":%.1f}\n", times[0], times[GRAPHS - 1]);
 }
 
 int main() {
@@ -131,7 +106,7 @@ int main() {
     TokenProduct* const products = allocate<TokenProduct>(parts.products.size());
     check(cudaMemcpy(phases, parts.phases.data(), parts.phases.size() * sizeof(TokenPhase), cudaMemcpyHostToDevice));
     check(cudaMemcpy(products, parts.products.data(), parts.products.size() * sizeof(TokenProduct), cudaMemcpyHostToDevice));
-    const u32 stages = std::min(MOST_STAGES, u32((227 << 10) - sizeof(Shared)) / (TILE * (m.base * 2 + PAD)));
+    const u32 stages = std::min(MOST_STAGES, u32((227 << 10) - sizeof(Shared)) / stage_bytes(m.base));
     for (u32 flight = 1; flight < std::min(stages, 6u); ++flight) {
       TokenParams p = {phases, products, done, nullptr, layered[0], layered[1], m.base, stages, flight, 0};
       time(m, p, "layers");

@@ -73,8 +73,8 @@ __device__ __forceinline__ void make_delta(const BatchScanParams& p, u32 row, u3
     const uint4 x = piece(p.low + (row + line) * p.ld_low, row + line < p.rows);
     const uint4 w = piece(p.weight + u64(channel + first) * p.k, channel + first < p.e);
     const uint4 w8 = piece(p.weight + u64(channel + first + 8) * p.k, channel + first + 8 < p.e);
-    mma_bf16(sums, w.x, w8.x, w.y, w8.y, x.x, x.y);
-    mma_bf16(sums, w.z, w8.z, w.w, w8.w, x.z, x.w);
+    mma_bf16(sums, {w.x, w8.x, w.y, w8.y}, {x.x, x.y});
+    mma_bf16(sums, {w.z, w8.z, w.w, w8.w}, {x.z, x.w});
   }
 #pragma unroll
   for (u32 i = 0; i < 4; ++i) {
@@ -209,8 +209,8 @@ KERNEL_EARLY(batch_conv, BatchConvParams, THREADS) {
     for (u32 k = 0; k < 2; ++k) {
       // Behind the last row of W: the last once more, which nobody reads.
       const uint4 w = weight[piece_at(min(j * 8 + line, p.m - 1), k * 4 + place)];
-      mma_bf16(sums, a[k].x, b[k].x, a[k].y, b[k].y, w.x, w.y);
-      mma_bf16(sums, a[k].z, b[k].z, a[k].w, b[k].w, w.z, w.w);
+      mma_bf16(sums, {a[k].x, b[k].x, a[k].y, b[k].y}, {w.x, w.y});
+      mma_bf16(sums, {a[k].z, b[k].z, a[k].w, b[k].w}, {w.z, w.w});
     }
     p.part[((u64(block) * tiles + tile) * columns + j) * 32 + thread % 32] = make_float4(sums[0], sums[1], sums[2], sums[3]);
   }

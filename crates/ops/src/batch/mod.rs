@@ -7,11 +7,11 @@ use bytemuck::{Pod, Zeroable};
 use statespace_plan::DType;
 use statespace_plan::ops::{LinearAttrs, ScanAttrs};
 
-use crate::cuda::{Call, Launch, Operand, Params, Step, size, stored};
+use crate::cuda::{Call, Operand, Params, Step, launch_1d, size, stored};
 use crate::linear;
 
 /// As in `kernel.cu`.
-const THREADS: u32 = 256;
+const THREADS: usize = 256;
 const STATES: usize = 16;
 const CHANNELS: usize = 128;
 const ROWS: usize = 8;
@@ -125,7 +125,11 @@ pub fn conv(call: &Call, product: &Call, attrs: &LinearAttrs) -> Option<Vec<Step
         y_type: stored(y.dtype),
     });
     let shared = m * CONV_CHANNELS * size(DType::Bf16);
-    Some(vec![launch("batch_conv", parts * rows.div_ceil(CONV_ROWS), shared, params), launch("batch_sum", tiles, 0, sum)])
+    let blocks = parts * rows.div_ceil(CONV_ROWS);
+    Some(vec![
+        launch_1d("batch", "batch_conv", [blocks, THREADS, shared], params),
+        launch_1d("batch", "batch_sum", [tiles, THREADS, 0], sum),
+    ])
 }
 
 /// The product that makes dt, and the step of the scan that alone reads it.
@@ -169,10 +173,5 @@ pub fn scan(product: &Call, call: &Call, attrs: &ScanAttrs) -> Option<Step> {
         y_type: stored(y.dtype),
         unused: 0,
     });
-    Some(launch("batch_scan", e.div_ceil(CHANNELS) * rows.div_ceil(ROWS), 0, params))
-}
-
-fn launch(kernel: &'static str, blocks: usize, shared: usize, params: Params) -> Step {
-    let grid = [blocks as u32, 1, 1];
-    Step::Launch(Launch { module: "batch", kernel, grid, block: [THREADS, 1, 1], shared: shared as u32, together: false, params })
+    Some(launch_1d("batch", "batch_scan", [e.div_ceil(CHANNELS) * rows.div_ceil(ROWS), THREADS, 0], params))
 }

@@ -91,14 +91,6 @@ __device__ __forceinline__ void registers_fewer() {
 #endif
 }
 
-/// Adds to a warp's 16 × 8 tile the product of 16 × 16 and 16 × 8 bf16, two in a word. Lane 4g + q has of the first rows g and g + 8, of the
-/// second column g, each at 2q and 2q + 1 (`low`), and at 2q + 8 and 2q + 9 (`high`); of the sums 2q and 2q + 1 of row g, then of g + 8.
-__device__ __forceinline__ void mma_bf16(float (&sums)[4], u32 low, u32 low8, u32 high, u32 high8, u32 with_low, u32 with_high) {
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-               : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
-               : "r"(low), "r"(low8), "r"(high), "r"(high8), "r"(with_low), "r"(with_high));
-}
-
 /// Copies sixteen bytes from global to shared memory; both addresses are multiples of 16. What was copied is there after copies_wait, and for
 /// other threads after a barrier behind that.
 __device__ __forceinline__ void copy16(void* to, const void* from) {

@@ -233,20 +233,6 @@ template <int COUNT>
 void registers_more() {}
 template <int COUNT>
 void registers_fewer() {}
-inline void mma_bf16(float (&sums)[4], unsigned low, unsigned low8, unsigned high, unsigned high8, unsigned with_low, unsigned with_high) {
-  const unsigned own[6] = {low, low8, high, high8, with_low, with_high};
-  const emulator::Slot* slots = emulator::exchange(~0u, own, sizeof(own), "mma_bf16");
-  const auto value = [slots](int lane, int word, int half) {
-    unsigned bits;
-    memcpy(&bits, slots[lane].bytes + 4 * word, 4);
-    return __uint_as_float(half ? bits & 0xFFFF0000u : bits << 16);
-  };
-  const int lane = emulator::lane();
-  for (int i = 0; i < 4; ++i) {
-    const int row = lane / 4 * 4, column = (lane % 4 * 2 + i % 2) * 4;
-    for (int k = 0; k < 16; ++k) sums[i] += value(row + k % 8 / 2, k / 8 * 2 + i / 2, k % 2) * value(column + k % 8 / 2, 4 + k / 8, k % 2);
-  }
-}
 inline void inputs_ready() {}
 inline void prefetch(const void*) {}
 inline void copy16(void* to, const void* from, int bytes = 16) { emulator::copy(to, from, bytes, 16); }

@@ -200,6 +200,12 @@ fn row_grid(rows: usize, columns: usize, width: usize) -> ([u32; 3], [u32; 3]) {
     ([rows.min(1 << 24) as u32, items.div_ceil(threads).min(65535) as u32, 1], [threads as u32, 1, 1])
 }
 
+/// One launch of blocks in a row and threads in a row, with that many bytes of dynamic shared memory.
+pub fn launch_1d(module: &'static str, kernel: &'static str, [blocks, threads, shared]: [usize; 3], params: Params) -> Step {
+    let (grid, block, shared) = ([blocks as u32, 1, 1], [threads as u32, 1, 1], shared as u32);
+    Step::Launch(Launch { module, kernel, grid, block, shared, together: false, params })
+}
+
 /// One launch of an element-wise kernel on all rows of `columns`, made with `params`: the second of `kernels`, which takes four neighbours at
 /// once, where `operands` and the width allow that, else the first. None where there is nothing to do.
 pub fn element_wise<T: Pod>(

@@ -14,7 +14,7 @@
 
 mod launch;
 
-pub use launch::{Call, Device, Launch, Operand, Params, Sizes, Step, element_wise, size, stored};
+pub use launch::{Call, Device, Launch, Operand, Params, Sizes, Step, element_wise, launch_1d, size, stored};
 
 use statespace_plan::Attrs;
 

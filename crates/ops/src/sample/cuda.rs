@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 use statespace_plan::ops::SampleAttrs;
 
-use crate::cuda::{Call, Launch, Params, Step};
+use crate::cuda::{Call, Params, Step, launch_1d};
 
 /// The most threads of a block, as in `kernel.cu`, and the fewest.
 const THREADS: usize = 1024;
@@ -83,10 +83,7 @@ pub fn launches(call: &Call, attrs: &SampleAttrs) -> Vec<Step> {
         ticks: call.ticks.into(),
         unused: 0,
     });
-    let launch = |kernel, blocks: usize, threads: usize| {
-        let (grid, block) = ([blocks as u32, 1, 1], [threads as u32, 1, 1]);
-        Step::Launch(Launch { module: "sample", kernel, grid, block, shared: 0, together: false, params: params.clone() })
-    };
+    let launch = |kernel, blocks, threads| launch_1d("sample", kernel, [blocks, threads, 0], params.clone());
     if sizes.b == 1 {
         return vec![launch("sample_one", shares(call, attrs), THREADS)];
     }

@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 use statespace_plan::DType;
 use statespace_plan::ops::{Compute, LinearAttrs, RmsnormAttrs, ScanAttrs};
 
-use crate::cuda::{Call, Launch, Operand, Params, Step, size, stored};
+use crate::cuda::{Call, Operand, Params, Step, launch_1d, size, stored};
 
 /// As in `kernel.cu`.
 const MOST_THREADS: usize = 512;
@@ -147,7 +147,7 @@ pub fn linear(call: &Call, attrs: &LinearAttrs, norm: Option<(&Call, &RmsnormAtt
         };
     }
     let (blocks, shared) = (m.div_ceil(rows), 16 * TOGETHER * STAGES * threads);
-    Some(launch(kernel(pieces, weight.dtype), [blocks, threads, shared], Params::new(params)))
+    Some(launch_1d("step", kernel(pieces, weight.dtype), [blocks, threads, shared], Params::new(params)))
 }
 
 /// The product that makes dt, and the step of the scan that alone reads it.
@@ -194,19 +194,7 @@ pub fn scan(product: &Call, compute: Compute, call: &Call, attrs: &ScanAttrs) ->
         softplus: attrs.softplus.into(),
     };
     let shared = (channels * k * size(weight.dtype)).next_multiple_of(16);
-    Some(launch(kernel, [e.div_ceil(channels), SCAN_THREADS, shared], Params::new(params)))
-}
-
-fn launch(kernel: &'static str, [blocks, threads, shared]: [usize; 3], params: Params) -> Step {
-    Step::Launch(Launch {
-        module: "step",
-        kernel,
-        grid: [blocks as u32, 1, 1],
-        block: [threads as u32, 1, 1],
-        shared: shared as u32,
-        together: false,
-        params,
-    })
+    Some(launch_1d("step", kernel, [e.div_ceil(channels), SCAN_THREADS, shared], Params::new(params)))
 }
 
 fn kernel(pieces: usize, dtype: DType) -> &'static str {

@@ -85,6 +85,9 @@ struct Place {
   }
 };
 
+/// Bytes of a chunk.
+__host__ __device__ __forceinline__ u32 stage_bytes(u32 base) { return TILE * (base * 2 + PAD); }
+
 /// A barrier of the threads that compute, whose lanes may come to it one by one.
 __device__ __forceinline__ void gather() {
   __syncwarp();

@@ -66,7 +66,7 @@ __device__ __forceinline__ void product(const TokenParams& params, const TokenPh
     if (p.conv_bias) conv_bias = p.conv_bias[channel];
   }
   const u32 rows = TILE >> p.halvings, segments = 1u << p.halvings, width = params.base / WARPS, units = width / STEP;
-  const u32 pitch = (params.base << p.halvings) * 2 + PAD, stage = TILE * (params.base * 2 + PAD), own = warp << p.halvings;
+  const u32 pitch = (params.base << p.halvings) * 2 + PAD, stage = stage_bytes(params.base), own = warp << p.halvings;
   // The segments of rows g and g + 8 of A, and where they lie in a chunk.
   const u32 upper = g >> (4 - p.halvings), lower = (g + 8) >> (4 - p.halvings);
   const u32 one = (g & (rows - 1)) * pitch + ((own + upper) * width + t * 8) * 2;

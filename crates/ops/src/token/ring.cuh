@@ -4,7 +4,7 @@ namespace {
 /// A block's share of all matrices, chunk by chunk, as soon as there is room in the ring; but no more at once than memory needs to be busy: the rest
 /// would queue there before the words that all blocks wait for.
 __device__ __forceinline__ void bring(const TokenParams& p, Shared& shared, unsigned char* ring) {
-  const u32 lane = threadIdx.x % 32, stage = TILE * (p.base * 2 + PAD);
+  const u32 lane = threadIdx.x % 32, stage = stage_bytes(p.base);
   Place place, landing;
   u32 flying = 0;
 #pragma unroll 1
